@@ -1,0 +1,1 @@
+"""What the commands at the top of the repository share. No command imports another command."""

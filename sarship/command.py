@@ -1,0 +1,101 @@
+"""How every command behaves: options, study files, one-line errors, exit status.
+
+A command builds its parser with `command_parser`, reads options with `parse` and runs
+inside `run_command`, which turns a `UserError` into one line on stderr and exit status 2.
+"""
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+class UserError(Exception):
+    """A user's mistake or a bad file: one line that names it and says what to do."""
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and leaves the layout of the description and the examples alone."""
+
+
+def command_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A parser with what every command has: --study and --out, defaults and an example in --help."""
+    parser = _OneLineParser(
+        description=description, epilog=f"example:\n  {example}", formatter_class=_HelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--study", type=Path, metavar="FILE", help="TOML file with a table of options per command")
+    parser.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="everything is read and written below")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of `command`: the defaults, then its table in --study FILE, then the command line.
+
+    Raises UserError for an unreadable study file, or a key there that is no option of the command.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    study_file = _study_option(argv)
+    if study_file is None:
+        return parser.parse_args(argv)
+    study_argv = [word for key, value in _study_table(study_file, command).items() for word in _as_words(key, value)]
+    try:
+        _, unknown = parser.parse_known_args(study_argv)
+    except UserError as error:
+        raise UserError(f"{study_file}: [{command}]: {error}") from error
+    if unknown:
+        raise UserError(f"{study_file}: [{command}] has no option {unknown[0]!r}")
+    return parser.parse_args(study_argv + argv)
+
+
+def _study_option(argv: Sequence[str]) -> Path | None:
+    finder = _OneLineParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--study", type=Path)
+    return finder.parse_known_args(argv)[0].study
+
+
+def _study_table(study_file: Path, command: str) -> dict:
+    try:
+        with open(study_file, "rb") as file:
+            study = tomllib.load(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--study {study_file}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"--study {study_file}: is not TOML ({error})") from error
+    table = study.get(command, {})
+    if not isinstance(table, dict):
+        raise UserError(f"--study {study_file}: {command} must be a table, written [{command}]")
+    return table
+
+
+def _as_words(key: str, value) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{key}" if value else f"--no-{key}"]
+    values = value if isinstance(value, list) else [value]
+    return [f"--{key}", *map(str, values)]
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Call `main`; exit with 2 and one line after a UserError, with 130 after Ctrl-C."""
+    try:
+        main()
+    except UserError as error:
+        line = " ".join(str(error).split())
+        print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def log(message: str) -> None:
+    """A line of log or a warning: stderr, so that stdout holds results only."""
+    print(message, file=sys.stderr, flush=True)
