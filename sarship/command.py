@@ -5,6 +5,7 @@ inside `run_command`, which turns a `UserError` into one line on stderr and exit
 """
 
 import argparse
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ def command_parser(description: str, example: str) -> argparse.ArgumentParser:
         description=description, epilog=f"example:\n  {example}", formatter_class=_HelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--study", type=Path, metavar="FILE", help="TOML file with a table of options per command")
-    parser.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="everything is read and written below")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="everything is read and written below")
     return parser
 
 
@@ -64,7 +65,7 @@ def _study_option(argv: Sequence[str]) -> Path | None:
 
 def _study_table(study_file: Path, command: str) -> dict:
     try:
-        with open(study_file, "rb") as file:
+        with study_file.open("rb") as file:
             study = tomllib.load(file)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--study {study_file}: cannot be read ({error})") from error
@@ -81,6 +82,14 @@ def _as_words(key: str, value) -> list[str]:
         return [f"--{key}" if value else f"--no-{key}"]
     values = value if isinstance(value, list) else [value]
     return [f"--{key}", *map(str, values)]
+
+
+def byte_count(text: str) -> int:
+    """A size such as 500M, 64G or 2T (powers of 1,000) in bytes. Raises UserError if it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMGT]?)B?", text)
+    if match is None:
+        raise UserError(f"{text}: is no size; write it as 500M, 64G or 2T")
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
 
 
 def run_command(main: Callable[[], None]) -> None:

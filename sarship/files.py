@@ -24,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield written
         _as_umask_says(written)
-        os.replace(written, path)
+        written.replace(path)
     finally:
         written.unlink(missing_ok=True)
 
@@ -39,9 +39,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield filled
         if path.exists():
-            os.replace(path, replaced)
-        os.replace(filled, path)
+            path.replace(replaced)
+        filled.replace(path)
     finally:
+        if replaced.exists() and not path.exists():
+            replaced.replace(path)  # the new folder did not make it: the old one stays
         shutil.rmtree(filled, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
 

@@ -1,0 +1,31 @@
+# make demo    set up, then the whole study on simulated archives, below demo/
+# make test    set up, then ruff and every test
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := --study studies/demo.toml --out demo
+
+.PHONY: demo test clean
+
+demo: .venv/installed
+	rm -rf demo
+	$(BIN)/python dataset_prep.py $(DEMO)
+	$(BIN)/python test_models.py $(DEMO)
+	$(BIN)/python grad_cams.py $(DEMO)
+	$(BIN)/python test_models.py $(DEMO)  # everything is trained: prints the score table
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+.venv/installed: requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv demo

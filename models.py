@@ -1,0 +1,234 @@
+"""The networks, and the one table of their names.
+
+    CNN           three convolution blocks (64, 128, 256 channels) with batch norm, from scratch
+    VGG           VGG16 (Simonyan & Zisserman 2015, arXiv:1409.1556), from scratch
+    ResNet        ResNet50 (He et al. 2016, arXiv:1512.03385), from scratch
+    Fine_VGG      VGG16, backbone pre-trained and frozen, new head
+    Fine_ResNet   ResNet50, backbone pre-trained and frozen, new head
+
+Every network is a `ShipNetwork`: `.features` (backbone, ends in a map), `.classifier` (head, starts with the
+pooling) and `.cam_layer`, the name of the layer that Grad-CAM looks at. A new network is one function that
+returns a backbone and one line in MODELS.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models as zoo
+
+from sarship.command import UserError
+from sarship.runs import read_run
+
+# Channel means and deviations that torchvision's ImageNet weights were trained with (torchvision.models docs).
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEAD_WIDTH = 4096  # of the new head on a frozen backbone, as published
+DROPOUT = 0.5
+
+
+class ShipNetwork(nn.Module):
+    """Backbone and head for one-channel chips; a frozen backbone stays in evaluation mode and gets no gradient."""
+
+    def __init__(self, features: nn.Module, classifier: nn.Module, cam_layer: str, frozen: bool):
+        super().__init__()
+        self.features = features
+        self.classifier = classifier
+        self.cam_layer = cam_layer
+        self.frozen = frozen
+        self.register_buffer("input_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("input_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        if frozen:
+            self.features.requires_grad_(False)
+
+    def forward(self, chips: Tensor) -> Tensor:
+        """Logits (chips, classes) of chips (chips, 1, rows, cols), float in 0..1."""
+        repeated = chips.expand(-1, 3, -1, -1)  # (chips, 3, rows, cols)
+        return self.classifier(self.features((repeated - self.input_mean) / self.input_std))
+
+    def train(self, mode: bool = True) -> "ShipNetwork":
+        """As nn.Module.train, except that a frozen backbone keeps its batch-norm statistics and drops nothing."""
+        super().train(mode)
+        if self.frozen:
+            self.features.eval()
+        return self
+
+    def scale_input(self, mean: float, std: float) -> None:
+        """Standardise chips with `mean` and `std` (of pixels in 0..1) before the backbone."""
+        self.input_mean.fill_(mean)
+        self.input_std.fill_(std)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature extractor: its layers, the channels of its last map, and its last layer before any pooling to 1 x 1."""
+
+    layers: nn.Module
+    channels: int
+    cam_layer: str
+
+
+def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1)
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+
+
+def cnn_backbone() -> Backbone:
+    layers = nn.Sequential(*_block(3, 64), *_block(64, 128), *_block(128, 256))
+    return Backbone(layers, 256, cam_layer="features.10")  # the last ReLU, before the last pooling
+
+
+def vgg_backbone() -> Backbone:
+    # He initialisation (torchvision's default for VGG): without it, 13 convolutions in a row do not start learning.
+    return Backbone(zoo.vgg16().features, 512, cam_layer="features.29")  # the last ReLU, before the last pooling
+
+
+def resnet_backbone() -> Backbone:
+    whole = zoo.resnet50()
+    layers = OrderedDict((name, layer) for name, layer in whole.named_children() if name not in ("avgpool", "fc"))
+    # Not the average pool, which the published code looked at: its map is 1 x 1, so every heatmap is uniform.
+    return Backbone(nn.Sequential(layers), 2048, cam_layer="features.layer4")
+
+
+def cnn_head(channels: int, classes: int) -> nn.Module:
+    pooled = nn.AdaptiveAvgPool2d(4)  # 4 x 4 keeps where along the hull things are, at any image size
+    hidden = nn.Linear(channels * 16, 256)
+    return nn.Sequential(
+        pooled, nn.Flatten(), hidden, nn.ReLU(inplace=True), nn.Dropout(DROPOUT), nn.Linear(256, classes)
+    )
+
+
+def linear_head(channels: int, classes: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+def wide_head(channels: int, classes: int) -> nn.Module:
+    hidden = nn.Linear(channels, HEAD_WIDTH)
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        hidden,
+        nn.ReLU(inplace=True),
+        nn.Dropout(DROPOUT),
+        nn.Linear(HEAD_WIDTH, classes),
+    )
+
+
+class _PoolFeatureVector(nn.Module):
+    """The published ResNet head's pooling: 2,048 features as a 2,048 x 1 map, pooled to 10 x 10.
+
+    The map is one wide, so the ten columns are copies of each other: 100 numbers, 10 of them distinct.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        vector = maps.mean(dim=(2, 3))[:, None, :, None]  # (chips, 1, channels, 1)
+        return nn.functional.adaptive_avg_pool2d(vector, 10).flatten(1)  # (chips, 100)
+
+
+def _dense_stack(pooling: list[nn.Module], width: int, classes: int) -> nn.Module:
+    hidden = nn.Linear(width, HEAD_WIDTH)
+    return nn.Sequential(*pooling, hidden, nn.ReLU(inplace=True), nn.Dropout(DROPOUT), nn.Linear(HEAD_WIDTH, classes))
+
+
+def published_cnn_head(channels: int, classes: int, image_size: int) -> nn.Module:
+    side = image_size // 8  # three poolings; 28 at 224 x 224, where the first layer has 822 million weights
+    return _dense_stack([nn.Flatten()], channels * side * side, classes)
+
+
+def published_vgg_head(channels: int, classes: int, image_size: int) -> nn.Module:
+    return _dense_stack([nn.AdaptiveAvgPool2d(7), nn.Flatten()], channels * 49, classes)
+
+
+def published_resnet_head(channels: int, classes: int, image_size: int) -> nn.Module:
+    return _dense_stack([_PoolFeatureVector()], 100, classes)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One line of MODELS. `learning_rate` is the default for Adam; `weights` names torchvision's ImageNet weights."""
+
+    backbone: Callable[[], Backbone]
+    head: Callable[[int, int], nn.Module]
+    published_head: Callable[[int, int, int], nn.Module]
+    frozen: bool
+    learning_rate: float
+    weights: str = ""
+    base: str = ""  # the model whose trained file `--backbone trained` takes
+
+
+# The published learning rate is 1e-3 throughout. VGG16 from scratch collapses to one class there; 1e-4 learns.
+# ResNet50 is steadier at 1e-4 too on sets of this size; the heads of frozen backbones and the CNN keep 1e-3.
+MODELS = {
+    "CNN": Model(cnn_backbone, cnn_head, published_cnn_head, False, 1e-3),
+    "VGG": Model(vgg_backbone, linear_head, published_vgg_head, False, 1e-4),
+    "ResNet": Model(resnet_backbone, linear_head, published_resnet_head, False, 1e-4),
+    "Fine_VGG": Model(vgg_backbone, wide_head, published_vgg_head, True, 1e-3, "VGG16_Weights", "VGG"),
+    "Fine_ResNet": Model(resnet_backbone, wide_head, published_resnet_head, True, 1e-3, "ResNet50_Weights", "ResNet"),
+}
+
+
+def build(name: str, classes: int, image_size: int, heads: str = "fitted") -> ShipNetwork:
+    """The network `name` with fresh weights for chips of image_size x image_size pixels.
+
+    heads: "fitted" to the features, or "published" as the published code had them.
+    Raises UserError for an unknown name, or chips too small for the five poolings of VGG and ResNet.
+    """
+    if name not in MODELS:
+        raise UserError(f"--models {name}: there is no such model; choose from {', '.join(MODELS)}")
+    if image_size < 32:
+        raise UserError(f"chips of {image_size} x {image_size} pixels are too small for {name}: prepare 32 or more")
+    model = MODELS[name]
+    backbone = model.backbone()
+    if heads == "published":
+        head = model.published_head(backbone.channels, classes, image_size)
+    else:
+        head = model.head(backbone.channels, classes)
+    return ShipNetwork(backbone.layers, head, backbone.cam_layer, model.frozen)
+
+
+def load_imagenet_backbone(network: ShipNetwork, name: str) -> None:
+    """Put torchvision's ImageNet weights into the backbone of the frozen model `name`; downloads them once.
+
+    Raises UserError that says which file to put where, if the download fails.
+    """
+    weights = zoo.get_model_weights(MODELS[name].weights.removesuffix("_Weights").lower()).IMAGENET1K_V1
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise UserError(
+            f"{name}: ImageNet weights could not be downloaded ({error}); put {weights.url.rsplit('/', 1)[1]} "
+            f"into {folder}, or choose --backbone trained, random or a file"
+        ) from error
+    backbone_state = {key.removeprefix("features."): value for key, value in state.items()}
+    wanted = network.features.state_dict().keys()
+    network.features.load_state_dict({key: value for key, value in backbone_state.items() if key in wanted})
+
+
+def load_trained_backbone(network: ShipNetwork, path: Path) -> None:
+    """Put backbone and input scaling of the trained model file `path` into `network`.
+
+    Raises UserError if the file cannot be read or holds another architecture.
+    """
+    state = read_run(path)["state"]
+    backbone_state = {
+        key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")
+    }
+    try:
+        network.features.load_state_dict(backbone_state)
+    except RuntimeError as error:
+        raise UserError(f"--backbone {path}: holds another architecture than the model's") from error
+    network.input_mean.copy_(state["input_mean"])
+    network.input_std.copy_(state["input_std"])
+
+
+def load_trained(path: Path, device: str = "cpu") -> tuple[ShipNetwork, dict]:
+    """Network of a trained model file, in evaluation mode, and its meta: model, classes, image_size, trained, ..."""
+    content = read_run(path)
+    meta = content["meta"]
+    network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"])
+    network.load_state_dict(content["state"])
+    return network.to(device).eval(), meta

@@ -1,0 +1,129 @@
+"""The prepared folder: how prepared/<Dataset>/ is laid out, written and read.
+
+prepared/options.json                  what it was made with, to notice another --option
+prepared/<Dataset>/<split>/<Class>/<chip>.png
+prepared/<Dataset>/manifest.csv        one row a chip, MANIFEST_COLUMNS
+prepared/<Dataset>/summary.png
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from sarship.command import UserError
+
+SPLITS = ("train", "val", "test")
+DATASETS = ("Fusar", "OpenSARShip", "Mixed")  # Mixed joins the other two, split by split
+MANIFEST_COLUMNS = (
+    "chip", "dataset", "split", "class", "subclass", "vessel", "scene", "sensor", "product", "polarization",
+    "row_spacing_m", "col_spacing_m", "length_m", "width_m", "rows", "cols", "source", "sha256",
+)  # fmt: skip
+
+
+def chip_path(folder: Path, row) -> Path:
+    """Where the chip of a manifest row lies in prepared/<Dataset>/."""
+    return folder / row["split"] / row["class"] / f"{row['chip']}.png"
+
+
+def write_manifest(path: Path, manifest: pd.DataFrame) -> None:
+    """manifest.csv, rows in the order of dataset, split, class, chip: the same chips give the same bytes."""
+    ordered = manifest.sort_values(["dataset", "split", "class", "chip"], kind="stable")
+    ordered.to_csv(path, columns=list(MANIFEST_COLUMNS), index=False, float_format="%.6g", lineterminator="\n")
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """One prepared data set. manifest: DataFrame of MANIFEST_COLUMNS; classes: sorted names."""
+
+    folder: Path
+    manifest: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted(self.manifest["class"].unique())
+
+    @property
+    def image_size(self) -> int:
+        return int(self._first_image().size[0])
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The manifest rows of `split`, in the order of `pixels` and `labels`."""
+        return self.manifest[self.manifest["split"] == split].reset_index(drop=True)
+
+    def labels(self, split: str, classes: list[str]) -> np.ndarray:
+        """Index into `classes` of each chip of `split`, (chips,) int64."""
+        return self.rows(split)["class"].map({name: index for index, name in enumerate(classes)}).to_numpy(np.int64)
+
+    def pixels(self, split: str) -> np.ndarray:
+        """Decoded chips of `split`, (chips, rows, cols) uint8. Raises UserError for a chip that is lost or damaged."""
+        rows, size = self.rows(split), self.image_size
+        decoded = np.empty((len(rows), size, size), np.uint8)
+        for index, row in rows.iterrows():
+            decoded[index] = _decode(chip_path(self.folder, row), size)
+        return decoded
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the manifest's content, which names every chip by its own SHA-256."""
+        return hashlib.sha256((self.folder / "manifest.csv").read_bytes()).hexdigest()
+
+    def _first_image(self) -> Image.Image:
+        return Image.open(chip_path(self.folder, self.manifest.iloc[0]))
+
+
+def _decode(path: Path, size: int) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise UserError(f"{path}: is lost or damaged; run dataset_prep.py --overwrite") from error
+    if pixels.shape != (size, size) or pixels.dtype != np.uint8:
+        raise UserError(f"{path}: is not {size} x {size} pixels of 8-bit grey; run dataset_prep.py --overwrite")
+    return pixels
+
+
+def read_options(out: Path) -> dict:
+    """What prepared/ below `out` was made with. Raises UserError if it does not say."""
+    path = out / "prepared" / "options.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: does not say how prepared/ was made; make it again with --overwrite") from error
+
+
+def list_datasets(out: Path) -> list[str]:
+    """Names of the data sets prepared below `out`, in the order of DATASETS. Raises UserError if there is none."""
+    found = {path.parent.name for path in (out / "prepared").glob("*/manifest.csv")}
+    if not found:
+        raise UserError(f"{out / 'prepared'}: holds no prepared data set; run dataset_prep.py first (or with --demo)")
+    return [name for name in DATASETS if name in found] + sorted(found - set(DATASETS))
+
+
+def read_dataset(out: Path, name: str) -> PreparedSet:
+    """The data set prepared/<name>/ below `out`. Raises UserError if it is missing or its manifest is damaged."""
+    folder = out / "prepared" / name
+    text_columns = [column for column in MANIFEST_COLUMNS if not column.endswith("_m")]
+    try:
+        manifest = pd.read_csv(
+            folder / "manifest.csv",
+            dtype=dict.fromkeys(text_columns, str),
+            keep_default_na=False,
+            na_values={column: [""] for column in MANIFEST_COLUMNS if column.endswith("_m")},
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: is not prepared; run dataset_prep.py first (or with --demo)") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'manifest.csv'}: cannot be read ({error}); run dataset_prep.py") from error
+    missing = [column for column in MANIFEST_COLUMNS if column not in manifest.columns]
+    if missing or manifest.empty:
+        lack = f"lacks column {missing[0]}" if missing else "has no chips"
+        raise UserError(f"{folder / 'manifest.csv'}: {lack}; run dataset_prep.py --overwrite")
+    return PreparedSet(folder, manifest)

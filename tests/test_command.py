@@ -1,0 +1,65 @@
+"""Options, study files, one-line errors."""
+
+import sys
+
+import pytest
+
+from sarship.command import UserError, byte_count, command_parser, parse, run_command
+
+
+def parser():
+    made = command_parser("does things", "python do.py")
+    made.add_argument("--epochs", type=int, default=3)
+    made.add_argument("--classes", nargs="+", default=["a"])
+    made.add_argument("--geometry", choices=["metric", "chip"], default="metric")
+    return made
+
+
+def test_defaults_study_and_command_line_in_that_order(tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text('[do]\nepochs = 5\nclasses = ["x", "y"]\n[other]\nunknown = 1\n')
+    assert parse(parser(), "do", []).epochs == 3
+    assert parse(parser(), "do", ["--study", str(study)]).epochs == 5
+    chosen = parse(parser(), "do", ["--study", str(study), "--epochs", "7"])
+    assert (chosen.epochs, chosen.classes) == (7, ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "text", ["[do]\nepoch = 5\n", "[do]\nepochs = 'many'\n", "[do\n", "do = 5\n", "[do]\ngeometry = 'flat'\n"]
+)
+def test_a_bad_study_is_an_error_that_names_it(tmp_path, text):
+    study = tmp_path / "study.toml"
+    study.write_text(text)
+    with pytest.raises(UserError, match=r"study\.toml"):
+        parse(parser(), "do", ["--study", str(study)])
+
+
+@pytest.mark.parametrize("argv", [["--epochs", "x"], ["--epoch", "3"], ["stray"], ["--study", "absent.toml"]])
+def test_bad_options_are_user_errors(argv):
+    with pytest.raises(UserError):
+        parse(parser(), "do", argv)
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/do.py"])
+
+    def fail():
+        raise UserError("raw.zip: is\nbroken")
+
+    with pytest.raises(SystemExit) as exit_info:
+        run_command(fail)
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "do.py: error: raw.zip: is broken\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("500M", 500 * 10**6), ("1.5G", 15 * 10**8), ("7", 7), ("2TB", 2 * 10**12)]
+)
+def test_byte_count(text, count):
+    assert byte_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1", "1X", "1 G"])
+def test_byte_count_refuses(text):
+    with pytest.raises(UserError):
+        byte_count(text)
