@@ -15,6 +15,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +28,7 @@ from sarship.command import UserError, byte_count, command_parser, log, parse, r
 from sarship.figures import dataset_summary
 from sarship.files import whole_folder, writable_folder
 from sarship.prepared import SPLITS, read_options
-from sarship.readers import UNREADABLE, Rejected
+from sarship.readers import UNREADABLE, Rejected, UniqueNames
 from sarship.readers.fusar import read_fusar
 from sarship.readers.opensarship import read_opensarship
 from sarship.simulator import simulate_archives
@@ -103,17 +105,20 @@ def sources(chosen: argparse.Namespace) -> dict[str, list[Path]]:
 def read_chips(paths: dict[str, list[Path]], chosen: argparse.Namespace, stack: ExitStack) -> Iterator:
     """Every Chip or Rejected of every source, with its data set."""
 
-    def wanted_of(dataset: str):
-        return lambda category, subcategory: _class(dataset, category, subcategory, chosen) != ""
-
     for dataset, dataset_paths in paths.items():
+        names = UniqueNames()
+        wanted = partial(_is_wanted, dataset, chosen)
         for path in dataset_paths:
             source = stack.enter_context(open_source(path, chosen.max_bytes))
             if dataset == "Fusar":
-                chips = read_fusar(source, wanted_of(dataset))
+                items = read_fusar(source, wanted, names)
             else:
-                chips = read_opensarship(source, chosen.pixels, chosen.polarization, chosen.product, wanted_of(dataset))
-            yield from ((dataset, item) for item in tqdm(chips, desc=path.name, unit=" chips", disable=None))
+                items = read_opensarship(source, chosen.pixels, chosen.polarization, chosen.product, wanted, names)
+            yield from ((dataset, item) for item in tqdm(items, desc=path.name, unit=" chips", disable=None))
+
+
+def _is_wanted(dataset: str, chosen: argparse.Namespace, category: str, subcategory: str) -> bool:
+    return _class(dataset, category, subcategory, chosen) != ""
 
 
 def _class(dataset: str, category: str, subcategory: str, chosen: argparse.Namespace) -> str:
@@ -126,7 +131,7 @@ def stage(items: Iterator, staging: Staging, chosen: argparse.Namespace) -> None
         if isinstance(item, Rejected):
             staging.leave_out(dataset, item.reason)
             if item.reason == UNREADABLE:
-                log(f"skipped: {item.source} is no readable chip")
+                log(f"skipped {item.source}: {item.detail or 'no readable chip'}")
         else:
             staging.add(item, _class(dataset, item.category, item.subcategory, chosen))
     bad = sum(counts[UNREADABLE] for counts in staging.left_out.values())
@@ -137,21 +142,27 @@ def stage(items: Iterator, staging: Staging, chosen: argparse.Namespace) -> None
         )
 
 
-def check_classes(chips: pd.DataFrame, staging: Staging, chosen: argparse.Namespace, datasets: list[str]) -> None:
-    """UserError naming the counts, if a class has no chip in a split of a data set."""
+def split_chips(staging: Staging, chosen: argparse.Namespace, datasets: list[str]) -> pd.DataFrame:
+    """The staged chips with their split; UserError naming the counts, if a class has no chips."""
+    chips = staging.chips()
+    _check_counts(chips.groupby(["dataset", "class"]).size(), [(dataset,) for dataset in datasets], chosen)
     if chips.empty:
-        raise UserError(f"no chips of {', '.join(chosen.classes)} in the archives (left out: {dict(staging.left_out)})")
-    splits = [split for split in SPLITS if (chips["split"] == split).any()]
+        raise UserError(f"no chips of {', '.join(chosen.classes)} in the archives")
+    chips["split"] = assign_splits(chips, chosen.split, chosen.seed)
     counts = chips.groupby(["dataset", "split", "class"]).size()
-    for dataset in datasets:
-        for split in splits:
-            row = {name: int(counts.get((dataset, split, name), 0)) for name in chosen.classes}
-            if min(row.values()) == 0 and not chosen.allow_missing:
-                listed = ", ".join(f"{name} {count}" for name, count in row.items())
-                raise UserError(
-                    f"{dataset} {split}: a class has no chips ({listed}); choose others with --classes, "
-                    "or accept it with --allow-missing"
-                )
+    _check_counts(counts, list(product(datasets, sorted(set(chips["split"])))), chosen)
+    return chips
+
+
+def _check_counts(counts: pd.Series, parts: list[tuple[str, ...]], chosen: argparse.Namespace) -> None:
+    for part in parts:
+        row = {name: int(counts.get((*part, name), 0)) for name in chosen.classes}
+        if min(row.values()) == 0 and not chosen.allow_missing:
+            listed = ", ".join(f"{name} {count}" for name, count in row.items())
+            raise UserError(
+                f"{' '.join(part)} has a class without chips ({listed}); "
+                "choose others with --classes, or accept it with --allow-missing"
+            )
 
 
 def count_table(chips: pd.DataFrame, classes: list[str]) -> str:
@@ -216,7 +227,6 @@ def is_up_to_date(chosen: argparse.Namespace, description: dict) -> bool:
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    writable_folder(chosen.out)
     paths = sources(chosen)
     description = describe(chosen, paths)
     if is_up_to_date(chosen, description):
@@ -224,12 +234,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     geometry = Geometry(chosen.geometry, chosen.extent, chosen.spacing, chosen.seed)
     with whole_folder(chosen.out / "prepared") as folder, ExitStack() as stack:
-        staging = Staging(folder / "staging", geometry)
+        staging = Staging(folder / ".staging", geometry)
         stage(read_chips(paths, chosen, stack), staging, chosen)
-        chips = staging.chips()
-        if not chips.empty:
-            chips["split"] = assign_splits(chips, chosen.split, chosen.seed)
-        check_classes(chips.assign(split=chips.get("split", "")), staging, chosen, list(paths))
+        chips = split_chips(staging, chosen, list(paths))
         staging.move_into_place(chips, folder)
         if len(paths) > 1:
             mix(chips, folder)

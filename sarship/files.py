@@ -32,6 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to fill; it takes the place of `path` when the block ends, and is gone if it fails."""
+    is_new = not path.parent.exists()
     parent = writable_folder(path.parent)
     filled = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=parent))
     filled.chmod(0o777 & ~_umask())
@@ -46,6 +47,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             replaced.replace(path)  # the new folder did not make it: the old one stays
         shutil.rmtree(filled, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+        if is_new and not any(parent.iterdir()):
+            parent.rmdir()
 
 
 def writable_folder(path: Path) -> Path:

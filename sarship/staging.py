@@ -110,13 +110,17 @@ class Staging:
         return chips.sort_values(["dataset", "chip"], kind="stable", ignore_index=True)
 
     def move_into_place(self, chips: pd.DataFrame, prepared: Path) -> None:
-        """Fill prepared/<Dataset>/ from rows with a column `split`: the chips at their places, and manifest.csv."""
+        """Fill prepared/<Dataset>/ from rows with a column `split`: the chips at their places, and manifest.csv.
+
+        The staging folder is gone afterwards.
+        """
         for dataset, rows in chips.groupby("dataset"):
             for _, row in rows.iterrows():
                 target = chip_path(prepared / dataset, row)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._staged(dataset, row["chip"]).rename(target)
             write_manifest(prepared / dataset / "manifest.csv", rows)
+        shutil.rmtree(self.folder)
 
     def _staged(self, dataset: str, name: str) -> Path:
         return self.folder / dataset / f"{name}.png"

@@ -34,6 +34,12 @@ def test_a_folder_is_absent_or_as_before_when_filling_fails(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_failure_leaves_no_new_parent_folder(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "new" / "prepared"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_old_folder_stays_when_the_new_one_cannot_take_its_place(tmp_path):
     target = tmp_path / "prepared"
     target.mkdir()
