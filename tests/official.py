@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from sarship.archives import Source, is_archive
+
 GRD_DUAL = "S1A_IW_GRDH_1SDV_20150823T221233_20150823T221258_007396_00A2CA_54D0"
 GRD_SINGLE = "S1A_IW_GRDH_1SSV_20160131T204259_20160131T204324_009743_00E3C6_E792"
 SLC_DUAL = "S1A_IW_SLC__1SDV_20160606T221231_20160606T221258_011596_011B8A_3FF3"
@@ -58,6 +60,21 @@ def write_files(folder: Path, files: dict[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder
+
+
+# -- what is read back
+
+
+def contents(source: Source) -> dict[str, bytes]:
+    return {entry.name: source.read(entry) for entry in source.entries()}
+
+
+def innermost(source: Source, stack: list[Source]) -> None:
+    """Open archives inside one another as far as they go, onto `stack`."""
+    stack.append(source)
+    for entry in source.entries():
+        if is_archive(entry.name):
+            innermost(source.open_nested(entry), stack)
 
 
 # -- RAR 5, stored entries only: the format's technical note, https://www.rarlab.com/technote.htm

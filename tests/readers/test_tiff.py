@@ -1,9 +1,11 @@
 """A chip's TIFF gives its pixels or a Rejected, whatever its bytes are."""
 
+import io
 import struct
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -73,10 +75,21 @@ def test_a_header_that_declares_gigabytes_allocates_none(tmp_path):
     assert found.reason == UNREADABLE and str(2**31) in found.detail
 
 
+def test_a_strip_without_bytes_is_unreadable(tmp_path):
+    data = tiff_bytes(PIXELS, rowsperstrip=7)
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        counts = tiff.pages[0].tags["StripByteCounts"]
+    size = {3: 2, 4: 4}[counts.dtype]  # SHORT or LONG
+    damaged = data[: counts.valueoffset] + bytes(size) + data[counts.valueoffset + size :]
+    with tifffile.TiffFile(io.BytesIO(damaged)) as tiff:
+        assert (tiff.pages[0].asarray()[:7] == 0).all()  # what the library makes of it
+    assert read(tmp_path, damaged).reason == UNREADABLE
+
+
 def test_every_truncation_is_the_whole_chip_or_unreadable(tmp_path):
     for compression in (None, "packbits"):
         data = tiff_bytes(PIXELS, compression, rowsperstrip=7)
-        for size in range(0, len(data), 3):
+        for size in range(0, len(data), 7):
             found = read(tmp_path, data[:size])
             assert isinstance(found, Rejected) or np.array_equal(found, PIXELS)
 

@@ -1,0 +1,390 @@
+"""Folders, zip and rar archives, and archives inside them, read where they lie and trusted in nothing.
+
+`open_source` gives a `Source`. Whatever the directory of an archive shows to be wrong is refused when it
+is opened, before a reader sees the first entry; the rest (a wrong checksum, a header that lies about a
+size) when the entry is read. Every refusal is a UserError of one line that names archive and entry.
+
+Nothing is unpacked to disk here. An archive inside another is held in memory, one at a time, or read where
+it lies if it is stored without compression. (The rarfile library hands an external extractor a temporary
+file with the still compressed bytes of one entry, or of the whole archive if that is solid.)
+"""
+
+import hashlib
+import io
+import os
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import rarfile
+
+from sarship.command import UserError
+
+# OpenSARShip needs two levels: the outer archive, and a scene archive in it. One more for a user who packed both.
+MAX_LEVELS = 3
+
+# No entry larger than this is taken into memory. Scene archives, the largest things that are, have some 1 to 100 MB.
+MAX_ENTRY_BYTES = 1 << 30
+
+# What zipfile, zlib and rarfile raise on bytes that no packer wrote (tests/test_archives.py flips and cuts bytes).
+_DAMAGE = (zipfile.BadZipFile, zlib.error, rarfile.Error, struct.error, ValueError, LookupError, EOFError)
+_DAMAGE += (NotImplementedError, ArithmeticError, MemoryError)
+
+_ARCHIVE_NAME = re.compile(r"\.(zip|rar)(\s*\(\d+\))?$", re.IGNORECASE)
+_BLOCK_BYTES = 1 << 20
+
+
+def is_archive(name: str) -> bool:
+    """Whether an entry of this name is worth `open_nested`; a copy's suffix, as in "a.zip (1)", is no obstacle."""
+    return _ARCHIVE_NAME.search(name) is not None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file in a source. name: with "/" between folders, relative; size: bytes once unpacked, as declared."""
+
+    name: str
+    size: int
+
+
+@dataclass
+class _Budget:
+    """The bytes that an archive and all archives inside it declare, against what the user allows."""
+
+    max_bytes: int
+    _declared: dict[str, int] = field(default_factory=dict)
+
+    def declare(self, archive: str, size: int) -> None:
+        self._declared[archive] = size  # by name: an archive that is opened again is not counted again
+        total = sum(self._declared.values())
+        if total > self.max_bytes:
+            raise UserError(f"{archive}: would unpack to {total:,} bytes; if you trust it, raise --max-bytes")
+
+
+class Source(ABC):
+    """A folder or an archive; a context manager. Open it with `open_source` or `open_nested`.
+
+    name: the file or folder name, behind those of the archives round it: "OpenSARShip_2.zip/S1A_....zip".
+    """
+
+    def __init__(self, name: str, budget: _Budget, level: int):
+        self.name = name
+        self._budget = budget
+        self._level = level
+        self._files: dict[str, tuple[Entry, Any]] = {}
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def entries(self) -> list[Entry]:
+        """The files, sorted by name, without what macOS and Windows leave behind."""
+        return [self._files[name][0] for name in sorted(self._files)]
+
+    def read(self, entry: Entry) -> bytes:
+        """All bytes of an entry, never more than it declared. Raises UserError if damaged or past MAX_ENTRY_BYTES."""
+        if entry.size > MAX_ENTRY_BYTES:
+            raise self._refusal(entry.name, f"has {entry.size:,} bytes, too many to read from within; unpack it first")
+        with self._one_line(entry.name):
+            data = self._read(self._files[entry.name][1], entry.size)
+        if len(data) != entry.size:
+            raise _damaged(f"{self.name}: {entry.name}", f"it does not hold the {entry.size:,} bytes that it declares")
+        return data
+
+    def open_nested(self, entry: Entry) -> "Source":
+        """The archive that lies in this source under `entry`; to be closed before this one.
+
+        Raises UserError as `open_source` does, and past MAX_LEVELS archives inside one another.
+        """
+        if self._level >= MAX_LEVELS:
+            raise self._refusal(entry.name, f"lies deeper than {MAX_LEVELS} archives inside one another; unpack it")
+        with self._one_line(entry.name):
+            file = self._open_file(entry)
+        return _open_archive(f"{self.name}/{entry.name}", file, self._budget, self._level + 1)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names, sizes and checksums: an archive and the folder it unpacks to have the same.
+
+        Archives: as their directory has them, so cheap; `read` checks them. Folders: every file is read.
+        """
+        digest = hashlib.sha256()
+        for entry in self.entries():
+            with self._one_line(entry.name):
+                checksum = self._checksum(self._files[entry.name][1])
+            digest.update(f"{entry.name}\t{entry.size}\t{checksum}\n".encode())
+        return digest.hexdigest()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files below; the entries can't be read any more."""
+
+    @abstractmethod
+    def _read(self, handle: Any, size: int) -> bytes:
+        """The bytes behind a handle, at most size + 1 of them."""
+
+    @abstractmethod
+    def _checksum(self, handle: Any) -> str:
+        """CRC-32 in hex, or a better one where the archive has no CRC-32."""
+
+    def _open_file(self, entry: Entry) -> BinaryIO:
+        return io.BytesIO(self.read(entry))
+
+    def _list(self, raw_name: str, size: int, handle: Any) -> None:
+        name = self._safe_name(raw_name)
+        if name.endswith("/") or _is_litter(name):  # the first: a folder
+            return
+        if name in self._files:
+            raise self._refusal(name, "stands there twice; repack the archive")
+        self._files[name] = (Entry(name, size), handle)
+
+    def _safe_name(self, raw_name: str) -> str:
+        name = raw_name.replace("\\", "/")  # some Windows packers write it against the zip standard
+        if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
+            raise self._refusal(raw_name, "climbs out of its folder; don't trust this archive")
+        if not name or any(ord(letter) < 32 or "\ud800" <= letter <= "\udfff" for letter in name):
+            raise self._refusal(raw_name, "is no proper file name; rename it")
+        return name
+
+    def _refusal(self, entry: str, reason: str) -> UserError:
+        return UserError(f"{self.name}: {entry if entry.isprintable() and entry else repr(entry)}: {reason}")
+
+    @contextmanager
+    def _one_line(self, entry: str = "") -> Iterator[None]:
+        """Whatever the libraries below raise, as one line that names archive and entry."""
+        where = f"{self.name}: {entry}" if entry else self.name
+        try:
+            yield
+        except rarfile.RarCannotExec as error:
+            raise _no_extractor(self.name) from error
+        except OSError as error:
+            raise UserError(f"{where}: cannot be read ({error.strerror or error})") from error
+        except _DAMAGE as error:
+            raise _damaged(where, str(error) or type(error).__name__) from error
+
+
+def open_source(path: Path, max_bytes: int) -> Source:
+    """A folder, a zip or a rar archive (the first bytes decide which, not the suffix).
+
+    max_bytes: what the archive, and all archives that are opened inside it, may unpack to.
+    Raises UserError for a path that is missing or no archive; an archive that is truncated, damaged, encrypted,
+    compressed with an unknown method, or rar without an extractor; an entry that climbs out of its folder, is a
+    link, or stands there twice; and for more than max_bytes.
+    """
+    path = Path(path)
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    budget = _Budget(max_bytes)
+    try:
+        if path.is_dir():
+            return _FolderSource(name, path, budget)
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file or folder") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return _open_archive(name, file, budget, level=1)
+
+
+def _open_archive(name: str, file: BinaryIO, budget: _Budget, level: int) -> Source:
+    try:
+        magic = file.read(6)
+        file.seek(0)
+        if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: a zip without entries
+            return _ZipSource(name, file, budget, level)
+        if magic == b"Rar!\x1a\x07":
+            return _RarSource(name, file, budget, level)
+        raise UserError(f"{name}: is neither a zip nor a rar archive; get it again")
+    except BaseException:
+        file.close()
+        raise
+
+
+def _is_litter(name: str) -> bool:
+    parts = name.split("/")
+    return "__MACOSX" in parts or parts[-1] in (".DS_Store", "Thumbs.db") or parts[-1].startswith("._")
+
+
+def _damaged(where: str, why: str) -> UserError:
+    return UserError(f"{where}: is truncated or damaged ({why}); get it again")
+
+
+def _no_extractor(archive: str) -> UserError:
+    return UserError(f"{archive}: no extractor for rar here; install unar (apt-get install unar), unrar, 7z or bsdtar")
+
+
+class _FolderSource(Source):
+    """A folder. Its own files are not counted against max_bytes: they are unpacked already."""
+
+    def __init__(self, name: str, path: Path, budget: _Budget):
+        super().__init__(name, budget, level=0)
+        self._path = path
+        self._walk(path)
+
+    def _walk(self, folder: Path) -> None:
+        where = "" if folder == self._path else folder.relative_to(self._path).as_posix()
+        with self._one_line(where), os.scandir(folder) as found:
+            children = sorted(found, key=lambda child: child.name)
+        for child in children:
+            path = folder / child.name
+            name = path.relative_to(self._path).as_posix()
+            if child.is_symlink():
+                raise self._refusal(name, "is a link; put the file itself there")
+            if child.is_dir():
+                self._walk(path)
+            elif child.is_file():
+                self._list(name, child.stat().st_size, path)
+            else:
+                raise self._refusal(name, "is neither a file nor a folder; take it away")
+
+    def close(self) -> None:
+        pass  # every file is closed as soon as it is read
+
+    def _read(self, handle: Path, size: int) -> bytes:
+        with handle.open("rb") as file:
+            return file.read(size + 1)
+
+    def _open_file(self, entry: Entry) -> BinaryIO:
+        return self._files[entry.name][1].open("rb")
+
+    def _checksum(self, handle: Path) -> str:
+        crc = 0
+        with handle.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                crc = zlib.crc32(block, crc)
+        return f"{crc:08x}"
+
+
+class _ZipSource(Source):
+    _ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000  # bits 0, 6 and 13 of the general purpose flag (APPNOTE.TXT 4.4.4)
+    _LOCAL_HEADER_BYTES = 30  # without name and extra field, whose lengths are its last two numbers (APPNOTE.TXT 4.3.7)
+
+    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int):
+        super().__init__(name, budget, level)
+        self._file = file
+        with self._one_line():
+            self._zip = zipfile.ZipFile(file)
+        infos = self._zip.infolist()
+        for info in infos:
+            self._check(info)
+            self._list(info.orig_filename, info.file_size, info)
+        self._check_layout(infos)
+        budget.declare(name, sum(info.file_size for info in infos))
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise self._refusal(info.orig_filename, "is a link or a device; repack the archive without it")
+        if info.flag_bits & self._ENCRYPTED_FLAGS:
+            raise self._refusal(info.orig_filename, "is encrypted; repack the archive without a password")
+        # Only these two: zipfile unpacks bz2 and lzma in pieces of any size, so a small file could fill the memory.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise self._refusal(info.orig_filename, f"has compression method {info.compress_type}; repack with deflate")
+
+    def _check_layout(self, infos: list[zipfile.ZipInfo]) -> None:
+        """Entries follow one another from byte 0, or the directory lies.
+
+        Entries that share bytes make a zip bomb. Bytes before the first: zipfile has taken the directory of
+        a stored inner zip for that of the truncated outer one.
+        """
+        infos = sorted(infos, key=lambda info: info.header_offset)
+        starts = [*(info.header_offset for info in infos), self._zip.start_dir]
+        if starts[0] != 0:
+            raise _damaged(self.name, "its directory is that of a zip inside it")
+        for info, next_start in zip(infos, starts[1:], strict=True):
+            if info.header_offset + self._LOCAL_HEADER_BYTES + info.compress_size > next_start:
+                raise self._refusal(info.orig_filename, "shares bytes with its neighbour; don't trust this archive")
+
+    def close(self) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def _read(self, handle: zipfile.ZipInfo, size: int) -> bytes:
+        with self._zip.open(handle) as file:
+            return file.read(size + 1)  # a bounded read unpacks no more than asked, whatever the stream holds
+
+    def _open_file(self, entry: Entry) -> BinaryIO:
+        info = self._files[entry.name][1]
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            return super()._open_file(entry)
+        self._file.seek(info.header_offset)
+        name_bytes, extra_bytes = struct.unpack("<26xHH", self._file.read(self._LOCAL_HEADER_BYTES))
+        start = info.header_offset + self._LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+        return _Window(self._file, start, info.file_size)
+
+    def _checksum(self, handle: zipfile.ZipInfo) -> str:
+        return f"{handle.CRC:08x}"
+
+
+class _RarSource(Source):
+    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int):
+        super().__init__(name, budget, level)
+        self._file = file
+        blocks = set()
+        with self._one_line():
+            # An open file, never a path: rarfile would go on to the next volume, a file that the user did not name.
+            self._rar = rarfile.RarFile(file, errors="strict", info_callback=lambda block: blocks.add(block.type))
+        if self._rar.needs_password():
+            raise UserError(f"{name}: is encrypted; repack the archive without a password")
+        # Every RAR since 3.0 (2002) closes with this block, and rarfile takes a file cut between blocks for whole.
+        if rarfile.RAR_BLOCK_ENDARC not in blocks:
+            raise _damaged(name, "the end-of-archive block is missing")
+        infos = self._rar.infolist()
+        for info in infos:
+            if info.is_symlink() or info.file_redir:
+                raise self._refusal(info.filename, "is a link; repack the archive without it")
+            self._list(info.filename, info.file_size, info)
+        budget.declare(name, sum(info.file_size for info in infos))
+        if any(info.compress_type != rarfile.RAR_M0 and not info.is_dir() for info in infos):
+            self._require_extractor()
+
+    def _require_extractor(self) -> None:
+        with self._one_line():
+            rarfile.tool_setup(force=True)  # looks again: rarfile remembers its first answer for the whole process
+
+    def close(self) -> None:
+        self._rar.close()
+        self._file.close()
+
+    def _read(self, handle: rarfile.RarInfo, size: int) -> bytes:
+        with self._rar.open(handle) as file:
+            return file.read(size + 1)
+
+    def _checksum(self, handle: rarfile.RarInfo) -> str:
+        return f"{handle.CRC:08x}" if handle.CRC is not None else (handle.blake2sp_hash or b"").hex()
+
+
+class _Window(io.RawIOBase):
+    """A stretch of an open file as a file of its own: how a stored entry is read in place."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int):
+        super().__init__()
+        self._file, self._start, self._size, self._position = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise ValueError("negative seek position")
+        self._position = position
+        return position
+
+    def readinto(self, buffer) -> int:
+        self._file.seek(self._start + self._position)
+        data = self._file.read(min(len(buffer), max(0, self._size - self._position)))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
