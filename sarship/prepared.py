@@ -61,7 +61,7 @@ class PreparedSet:
 
     def labels(self, split: str, classes: list[str]) -> np.ndarray:
         """Index into `classes` of each chip of `split`, (chips,) int64."""
-        return self.rows(split)["class"].map({name: index for index, name in enumerate(classes)}).to_numpy(np.int64)
+        return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
 
     def pixels(self, split: str) -> np.ndarray:
         """Decoded chips of `split`, (chips, rows, cols) uint8. Raises UserError for a chip that is lost or damaged."""

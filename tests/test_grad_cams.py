@@ -123,9 +123,18 @@ def test_second_run_gives_the_same_bytes(explained, tmp_path):
 
 
 def test_it_says_where_there_are_fewer_chips_and_prints_the_summary(printed):
-    assert printed["err"] == "Fusar: 2 test chips of Tanker, not 3\n"
+    assert printed["err"].startswith("Fusar: 2 test chips of Tanker, not 3\n")
     table = [line for line in printed["out"].splitlines() if " Fusar " in line]
     assert len(table) == 4 and "attention.csv" in printed["out"]
+
+
+def test_it_warns_of_maps_too_coarse_to_have_a_middle(printed):
+    """ResNet50 divides 64 px by 32; the CNN's layer by 4."""
+    warnings = [line for line in printed["err"].splitlines() if "cells" in line]
+    assert warnings == 2 * [  # one a test set
+        "warning: Fine_ResNet_Fusar: a map of features.layer4 has 2 x 2 cells, none in the middle; "
+        "name an earlier --layer"
+    ]
 
 
 def test_constant_maps_are_counted_and_left_out():

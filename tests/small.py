@@ -1,0 +1,48 @@
+"""A prepared folder of small chips, made without archives, for tests of what comes after dataset_prep.py."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from sarship.prepared import MANIFEST_COLUMNS, chip_path, write_manifest
+
+CLASSES = ("Cargo", "Fishing", "Tanker")
+COUNTS = {"train": 20, "val": 5, "test": 8}  # chips of each class
+
+
+def bar_chip(half_length: int, size: int, generator: np.random.Generator) -> np.ndarray:
+    """Dark noise with a bright bar in the middle: what class it is, is how long it is."""
+    pixels = generator.integers(0, 40, (size, size)).astype(np.uint8)
+    middle = size // 2
+    pixels[middle - half_length : middle + half_length, middle - 1 : middle + 2] = 200
+    return pixels
+
+
+def make_prepared(
+    out: Path, datasets: tuple[str, ...] = ("Fusar", "OpenSARShip"), size: int = 32, seed: int = 0
+) -> Path:
+    """Write prepared/<Dataset>/ below `out`; two chips a vessel. Returns `out`."""
+    generator = np.random.default_rng(seed)
+    for dataset in datasets:
+        folder = out / "prepared" / dataset
+        rows = []
+        for split, count in COUNTS.items():
+            for kind, name in enumerate(CLASSES):
+                for index in range(count):
+                    row = dict.fromkeys(MANIFEST_COLUMNS, "") | {
+                        "chip": f"{dataset}_{split}_{name}_{index}",
+                        "dataset": dataset,
+                        "split": split,
+                        "class": name,
+                        "vessel": f"{dataset}{split}{name}{index // 2}",
+                    }
+                    path = chip_path(folder, row)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(bar_chip(2 + 5 * kind, size, generator)).save(path)
+                    row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    rows.append(row)
+        write_manifest(folder / "manifest.csv", pd.DataFrame(rows))
+    return out
