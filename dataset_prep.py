@@ -27,7 +27,7 @@ from sarship.classes import LEVELS, class_of
 from sarship.command import UserError, byte_count, command_parser, log, parse, run_command
 from sarship.figures import dataset_summary
 from sarship.files import whole_folder, writable_folder
-from sarship.prepared import SPLITS, read_options
+from sarship.prepared import SPLITS, read_manifest, read_options
 from sarship.readers import UNREADABLE, Rejected, UniqueNames
 from sarship.readers.fusar import read_fusar
 from sarship.readers.opensarship import read_opensarship
@@ -243,7 +243,7 @@ def main(argv: list[str] | None = None) -> None:
         else:
             log(f"only {next(iter(paths))} was given: Mixed needs both data sets and is not made")
         for manifest in sorted(folder.glob("*/manifest.csv")):
-            dataset_summary(pd.read_csv(manifest), manifest.parent, manifest.parent / "summary.png")
+            dataset_summary(read_manifest(manifest), manifest.parent, manifest.parent / "summary.png")
         (folder / "options.json").write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
     report(chips, staging, chosen)
 

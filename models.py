@@ -28,6 +28,7 @@ from sarship.runs import read_run
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAD_WIDTH = 4096  # of the new head on a frozen backbone, as published
 DROPOUT = 0.5
+LEAST_CAM_SIDE = 4  # on a map of 2 x 2, the peak of a heatmap can only be in a corner, never on the ship
 
 
 class ShipNetwork(nn.Module):
@@ -64,11 +65,19 @@ class ShipNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature extractor: its layers, the channels of its last map, and its last layer before any pooling to 1 x 1."""
+    """A feature extractor: its layers, the channels of its last map, and the layers that Grad-CAM may look at.
+
+    cam_layers: name and stride (chip pixels per map pixel) of each, the deepest first.
+    """
 
     layers: nn.Module
     channels: int
-    cam_layer: str
+    cam_layers: tuple[tuple[str, int], ...]
+
+    def cam_layer(self, image_size: int) -> str:
+        """The deepest layer whose map has LEAST_CAM_SIDE pixels a side for such chips; the shallowest if none has."""
+        large = [name for name, stride in self.cam_layers if image_size // stride >= LEAST_CAM_SIDE]
+        return (large or [self.cam_layers[-1][0]])[0]
 
 
 def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
@@ -78,19 +87,19 @@ def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 def cnn_backbone() -> Backbone:
     layers = nn.Sequential(*_block(3, 64), *_block(64, 128), *_block(128, 256))
-    return Backbone(layers, 256, cam_layer="features.10")  # the last ReLU, before the last pooling
+    return Backbone(layers, 256, (("features.10", 4),))  # the last ReLU, before the last pooling
 
 
 def vgg_backbone() -> Backbone:
     # He initialisation (torchvision's default for VGG): without it, 13 convolutions in a row do not start learning.
-    return Backbone(zoo.vgg16().features, 512, cam_layer="features.29")  # the last ReLU, before the last pooling
+    return Backbone(zoo.vgg16().features, 512, (("features.29", 16), ("features.22", 8)))  # ReLUs before a pooling
 
 
 def resnet_backbone() -> Backbone:
     whole = zoo.resnet50()
     layers = OrderedDict((name, layer) for name, layer in whole.named_children() if name not in ("avgpool", "fc"))
     # Not the average pool, which the published code looked at: its map is 1 x 1, so every heatmap is uniform.
-    return Backbone(nn.Sequential(layers), 2048, cam_layer="features.layer4")
+    return Backbone(nn.Sequential(layers), 2048, (("features.layer4", 32), ("features.layer3", 16)))
 
 
 def cnn_head(channels: int, classes: int) -> nn.Module:
@@ -186,7 +195,7 @@ def build(name: str, classes: int, image_size: int, heads: str = "fitted") -> Sh
         head = model.published_head(backbone.channels, classes, image_size)
     else:
         head = model.head(backbone.channels, classes)
-    return ShipNetwork(backbone.layers, head, backbone.cam_layer, model.frozen)
+    return ShipNetwork(backbone.layers, head, backbone.cam_layer(image_size), model.frozen)
 
 
 def load_imagenet_backbone(network: ShipNetwork, name: str) -> None:

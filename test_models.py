@@ -25,7 +25,7 @@ from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
 from sarship.losses import LOSSES
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
-from sarship.runs import Run, is_done, read_run, results_of, write_run, write_tables
+from sarship.runs import Run, Tables, is_done, read_run, results_of, write_run
 from sarship.scores import format_table
 from sarship.training import Device, LabelledChips, Recipe, choose_device, fit, predict
 
@@ -218,14 +218,15 @@ def main(argv: list[str] | None = None) -> None:
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
     runs = plan(chosen, prepared, classes)
     waiting = runs_to_train(runs, chosen)
-    rows = write_tables(chosen.out, runs, prepared, header(chosen, device))
+    tables = Tables(chosen.out, runs, prepared, header(chosen, device))
+    tables.update(run for run in runs if run not in waiting)
     for run in tqdm(waiting, unit=" runs", disable=None):
         log(f"{run.model} on {run.trained}, seed {run.seed}")
         train = run_baseline if run.model in BASELINES else train_network
         train(run, chosen, prepared, device)
         draw(run, chosen.out, prepared)
-        rows = write_tables(chosen.out, runs, prepared, header(chosen, device))
-    print(format_table(rows))
+        tables.update([run])
+    print(format_table(tables.rows))
     print(f"\nScores: {chosen.out / 'scores.csv'}  Models, curves, confusion matrices: {chosen.out / 'trained_models'}")
 
 

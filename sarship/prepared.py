@@ -110,20 +110,24 @@ def list_datasets(out: Path) -> list[str]:
 def read_dataset(out: Path, name: str) -> PreparedSet:
     """The data set prepared/<name>/ below `out`. Raises UserError if it is missing or its manifest is damaged."""
     folder = out / "prepared" / name
-    text_columns = [column for column in MANIFEST_COLUMNS if not column.endswith("_m")]
+    return PreparedSet(folder, read_manifest(folder / "manifest.csv"))
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """manifest.csv with text as text ("" where empty) and metres as floats (NaN where empty).
+
+    Raises UserError if it is missing, empty or lacks a column.
+    """
+    metres = [column for column in MANIFEST_COLUMNS if column.endswith("_m")]
+    text = dict.fromkeys((column for column in MANIFEST_COLUMNS if column not in metres), str)
     try:
-        manifest = pd.read_csv(
-            folder / "manifest.csv",
-            dtype=dict.fromkeys(text_columns, str),
-            keep_default_na=False,
-            na_values={column: [""] for column in MANIFEST_COLUMNS if column.endswith("_m")},
-        )
+        manifest = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in metres})
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: is not prepared; run dataset_prep.py first (or with --demo)") from error
+        raise UserError(f"{path.parent}: is not prepared; run dataset_prep.py first (or with --demo)") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'manifest.csv'}: cannot be read ({error}); run dataset_prep.py") from error
+        raise UserError(f"{path}: cannot be read ({error}); run dataset_prep.py --overwrite") from error
     missing = [column for column in MANIFEST_COLUMNS if column not in manifest.columns]
     if missing or manifest.empty:
         lack = f"lacks column {missing[0]}" if missing else "has no chips"
-        raise UserError(f"{folder / 'manifest.csv'}: {lack}; run dataset_prep.py --overwrite")
-    return PreparedSet(folder, manifest)
+        raise UserError(f"{path}: {lack}; run dataset_prep.py --overwrite")
+    return manifest

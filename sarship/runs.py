@@ -6,8 +6,8 @@ set. The three tables are written anew from the model files, so they are complet
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -130,27 +130,38 @@ def score_rows(content: Mapping, results: Iterable[SetResult]) -> list[dict]:
     ]
 
 
-def write_tables(out: Path, runs: Iterable[Run], prepared: Mapping[str, PreparedSet], header: list[str]) -> list[dict]:
-    """Write scores.csv, predictions.csv and results.txt below `out` from the model files of `runs` that are there.
+@dataclass
+class Tables:
+    """scores.csv, predictions.csv and results.txt below `out`: what all done runs of `runs` say, in their order.
 
-    header: first lines of results.txt. Returns the rows of scores.csv.
+    header: first lines of results.txt.
     """
-    rows, results, lines = [], [], list(header)
-    for run in runs:
-        if not run.path(out).exists():
-            continue
-        content = read_run(run.path(out))
-        run_results = results_of(content, prepared)
-        run_rows = score_rows(content, run_results)
-        rows += run_rows
-        results += run_results
-        lines += ["", *run_lines(run, content, run_rows)]
-    if rows:
-        write_scores(out / "scores.csv", rows)
-        write_predictions(out / "predictions.csv", results)
-        with whole_file(out / "results.txt") as path:
-            path.write_text("\n".join(lines) + "\n")
-    return rows
+
+    out: Path
+    runs: Sequence[Run]
+    prepared: Mapping[str, PreparedSet]
+    header: Sequence[str]
+    _parts: dict[str, tuple[list[dict], list[SetResult], list[str]]] = field(default_factory=dict)
+
+    def update(self, changed: Iterable[Run]) -> None:
+        """Read `changed` anew, and write the tables if there is anything to write."""
+        for run in changed:
+            if run.path(self.out).exists():
+                content = read_run(run.path(self.out))
+                results = results_of(content, self.prepared)
+                rows = score_rows(content, results)
+                self._parts[run.stem] = rows, results, run_lines(run, content, rows)
+        parts = [self._parts[run.stem] for run in self.runs if run.stem in self._parts]
+        if parts:
+            write_scores(self.out / "scores.csv", self.rows)
+            write_predictions(self.out / "predictions.csv", [result for _, results, _ in parts for result in results])
+            with whole_file(self.out / "results.txt") as path:
+                path.write_text("\n".join([*self.header, *(line for part in parts for line in ("", *part[2]))]) + "\n")
+
+    @property
+    def rows(self) -> list[dict]:
+        """The rows of scores.csv."""
+        return [row for run in self.runs if run.stem in self._parts for row in self._parts[run.stem][0]]
 
 
 def run_lines(run: Run, content: Mapping, rows: list[dict]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import MODELS, build, load_imagenet_backbone, load_trained, load_trained_backbone
+from models import LEAST_CAM_SIDE, MODELS, build, load_imagenet_backbone, load_trained, load_trained_backbone
 from sarship.command import UserError
 from sarship.runs import write_run
 from sarship.training import LabelledChips, Recipe, choose_device, fit, predict
@@ -36,12 +36,16 @@ def test_every_network_answers_chips_of_any_size(name, size):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_cam_layer_has_a_spatial_extent_at_64_pixels(name):
-    network = build(name, 3, 64).eval()
-    shapes = []
-    network.get_submodule(network.cam_layer).register_forward_hook(lambda *args: shapes.append(args[2].shape))
-    network(torch.rand(1, 1, 64, 64))
-    assert min(shapes[0][2:]) > 1
+@pytest.mark.parametrize("size", [64, 128])
+def test_the_cam_layer_is_the_deepest_with_an_extent(name, size):
+    network = build(name, 3, size).eval()
+    sides = {}
+    for layer, module in network.named_modules():
+        module.register_forward_hook(lambda _, __, output, layer=layer: sides.setdefault(layer, output.shape[-1]))
+    network(torch.rand(1, 1, size, size))
+    assert sides[network.cam_layer] >= LEAST_CAM_SIDE
+    if name.endswith("ResNet"):
+        assert network.cam_layer == ("features.layer3" if size == 64 else "features.layer4")
 
 
 @pytest.mark.parametrize("name", ["Fine_VGG", "Fine_ResNet"])
