@@ -34,7 +34,7 @@ LEAST_CAM_SIDE = 4  # on a map of 2 x 2, the peak of a heatmap can only be in a 
 class ShipNetwork(nn.Module):
     """Backbone and head for one-channel chips; a frozen backbone stays in evaluation mode and gets no gradient."""
 
-    def __init__(self, features: nn.Module, classifier: nn.Module, cam_layer: str, frozen: bool):
+    def __init__(self, features: nn.Module, classifier: nn.Sequential, cam_layer: str, frozen: bool):
         super().__init__()
         self.features = features
         self.classifier = classifier
@@ -47,8 +47,12 @@ class ShipNetwork(nn.Module):
 
     def forward(self, chips: Tensor) -> Tensor:
         """Logits (chips, classes) of chips (chips, 1, rows, cols), float in 0..1."""
+        return self.classifier[1:](self.pooled_features(chips))
+
+    def pooled_features(self, chips: Tensor) -> Tensor:
+        """What the backbone and the pooling at the head's beginning make of chips; all that a frozen backbone gives."""
         repeated = chips.expand(-1, 3, -1, -1)  # (chips, 3, rows, cols)
-        return self.classifier(self.features((repeated - self.input_mean) / self.input_std))
+        return self.classifier[0](self.features((repeated - self.input_mean) / self.input_std))
 
     def train(self, mode: bool = True) -> "ShipNetwork":
         """As nn.Module.train, except that a frozen backbone keeps its batch-norm statistics and drops nothing."""
@@ -102,7 +106,7 @@ def resnet_backbone() -> Backbone:
     return Backbone(nn.Sequential(layers), 2048, (("features.layer4", 32), ("features.layer3", 16)))
 
 
-def cnn_head(channels: int, classes: int) -> nn.Module:
+def cnn_head(channels: int, classes: int) -> nn.Sequential:
     pooled = nn.AdaptiveAvgPool2d(4)  # 4 x 4 keeps where along the hull things are, at any image size
     hidden = nn.Linear(channels * 16, 256)
     return nn.Sequential(
@@ -110,11 +114,11 @@ def cnn_head(channels: int, classes: int) -> nn.Module:
     )
 
 
-def linear_head(channels: int, classes: int) -> nn.Module:
+def linear_head(channels: int, classes: int) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
-def wide_head(channels: int, classes: int) -> nn.Module:
+def wide_head(channels: int, classes: int) -> nn.Sequential:
     hidden = nn.Linear(channels, HEAD_WIDTH)
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
@@ -137,21 +141,21 @@ class _PoolFeatureVector(nn.Module):
         return nn.functional.adaptive_avg_pool2d(vector, 10).flatten(1)  # (chips, 100)
 
 
-def _dense_stack(pooling: list[nn.Module], width: int, classes: int) -> nn.Module:
+def _dense_stack(pooling: list[nn.Module], width: int, classes: int) -> nn.Sequential:
     hidden = nn.Linear(width, HEAD_WIDTH)
     return nn.Sequential(*pooling, hidden, nn.ReLU(inplace=True), nn.Dropout(DROPOUT), nn.Linear(HEAD_WIDTH, classes))
 
 
-def published_cnn_head(channels: int, classes: int, image_size: int) -> nn.Module:
+def published_cnn_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
     side = image_size // 8  # three poolings; 28 at 224 x 224, where the first layer has 822 million weights
     return _dense_stack([nn.Flatten()], channels * side * side, classes)
 
 
-def published_vgg_head(channels: int, classes: int, image_size: int) -> nn.Module:
+def published_vgg_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
     return _dense_stack([nn.AdaptiveAvgPool2d(7), nn.Flatten()], channels * 49, classes)
 
 
-def published_resnet_head(channels: int, classes: int, image_size: int) -> nn.Module:
+def published_resnet_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
     return _dense_stack([_PoolFeatureVector()], 100, classes)
 
 
@@ -160,8 +164,8 @@ class Model:
     """One line of MODELS. `learning_rate` is the default for Adam; `weights` names torchvision's ImageNet weights."""
 
     backbone: Callable[[], Backbone]
-    head: Callable[[int, int], nn.Module]
-    published_head: Callable[[int, int, int], nn.Module]
+    head: Callable[[int, int], nn.Sequential]
+    published_head: Callable[[int, int, int], nn.Sequential]
     frozen: bool
     learning_rate: float
     weights: str = ""

@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sarship.augment import random_flips
+from sarship.augment import FLIPS, apply_flips, draw_flips
 from sarship.command import UserError
 from sarship.files import whole_file
 from sarship.losses import LOSSES
@@ -113,16 +113,20 @@ def fit(
     """
     network.to(device.name, memory_format=torch.channels_last)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     progress = _resume(checkpoint, network, optimizer)
     pixels, labels = torch.from_numpy(train.pixels).to(device.name), torch.from_numpy(train.labels).to(device.name)
     class_counts = torch.bincount(labels, minlength=train.classes).float()
+    if network.frozen:
+        chips = _HeadOnly(network, pixels, device, recipe.flips)
+    else:
+        chips = _WholeNetwork(network, pixels, device)
     saved_at = time.monotonic()
     with tqdm(total=recipe.epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
         while progress.epoch < recipe.epochs:
             started = time.monotonic()
             progress.epoch += 1
-            train_loss = _train_epoch(network, optimizer, pixels, labels, class_counts, recipe, progress.epoch, device)
+            train_loss = _train_epoch(network, optimizer, chips, labels, class_counts, recipe, progress.epoch, device)
             row = {"epoch": progress.epoch, "train_loss": train_loss, **_validate(network, val, device)}
             progress.history.append(row)
             if _is_best(progress):
@@ -138,7 +142,46 @@ def fit(
     return progress
 
 
-def _train_epoch(network, optimizer, pixels, labels, class_counts, recipe: Recipe, epoch: int, device: Device) -> float:
+class _WholeNetwork:
+    """Training chips as they go through backbone and head."""
+
+    def __init__(self, network: nn.Module, pixels: Tensor, device: Device):
+        self._network, self._pixels, self._device = network, pixels, device
+
+    def logits(self, batch: Tensor, flips: Tensor) -> Tensor:
+        """(batch, classes) of the chips `batch`, mirrored as `flips` says."""
+        chips = apply_flips(to_float(self._pixels[batch]), flips)
+        with self._device.autocast():
+            return self._network(chips)
+
+
+class _HeadOnly:
+    """Training chips of a frozen backbone: pooled features of every chip and mirror image, computed once.
+
+    The backbone is in evaluation mode and gets no gradient, so it gives the same features in every epoch; the head's
+    first layer, a pooling, has no weights either.
+    """
+
+    def __init__(self, network: nn.Module, pixels: Tensor, device: Device, with_flips: bool):
+        self._network, self._device = network, device
+        network.eval()
+        self._features = torch.stack([self._all(pixels, flip) for flip in range(FLIPS if with_flips else 1)])
+
+    @torch.no_grad()
+    def _all(self, pixels: Tensor, flip: int) -> Tensor:
+        pooled = []
+        for batch in pixels.split(TEST_BATCH):
+            chips = apply_flips(to_float(batch), torch.full((len(batch),), flip))
+            with self._device.autocast():
+                pooled.append(self._network.pooled_features(chips))
+        return torch.cat(pooled)
+
+    def logits(self, batch: Tensor, flips: Tensor) -> Tensor:
+        with self._device.autocast():
+            return self._network.classifier[1:](self._features[flips.to(batch.device), batch])
+
+
+def _train_epoch(network, optimizer, chips, labels, class_counts, recipe: Recipe, epoch: int, device: Device) -> float:
     """One pass over the training chips in random order; returns the mean loss."""
     generator = torch.Generator().manual_seed(_epoch_seed(recipe.seed, epoch))
     torch.manual_seed(_epoch_seed(recipe.seed, epoch))  # dropout draws from the global generator
@@ -151,11 +194,8 @@ def _train_epoch(network, optimizer, pixels, labels, class_counts, recipe: Recip
             continue  # batch norm has no variance over one chip; another chip is left over in the next epoch
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _schedule(epoch - 1 + index / len(batches), recipe.epochs)
-        chips = to_float(pixels[batch])
-        chips = random_flips(chips, generator) if recipe.flips else chips
-        with device.autocast():
-            logits = network(chips)
-        loss = loss_function(logits.float(), labels[batch], class_counts)
+        flips = draw_flips(len(batch), generator) if recipe.flips else torch.zeros(len(batch), dtype=torch.long)
+        loss = loss_function(chips.logits(batch, flips).float(), labels[batch], class_counts)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -41,7 +41,7 @@ def test_the_cam_layer_is_the_deepest_with_an_extent(name, size):
     network = build(name, 3, size).eval()
     sides = {}
     for layer, module in network.named_modules():
-        module.register_forward_hook(lambda _, __, output, layer=layer: sides.setdefault(layer, output.shape[-1]))
+        module.register_forward_hook(lambda _, __, output, layer=layer: sides.update({layer: output.shape[-1]}))
     network(torch.rand(1, 1, size, size))
     assert sides[network.cam_layer] >= LEAST_CAM_SIDE
     if name.endswith("ResNet"):

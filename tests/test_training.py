@@ -7,10 +7,10 @@ from torch import nn
 
 from models import build
 from sarship import training
-from sarship.augment import random_flips
+from sarship.augment import apply_flips, draw_flips
 from sarship.command import UserError
 from sarship.losses import LOSSES
-from sarship.training import LabelledChips, Recipe, choose_device, fit, predict, to_float
+from sarship.training import LabelledChips, Recipe, _WholeNetwork, choose_device, fit, predict, to_float
 
 CPU = choose_device("cpu", "float32")
 
@@ -83,6 +83,29 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.parametrize("name", ["Fine_VGG", "Fine_ResNet"])
+@pytest.mark.parametrize("flips", [True, False])
+def test_features_computed_once_give_the_weights_of_the_long_way(name, flips, monkeypatch):
+    """The head alone on kept features, against backbone and head in every epoch: the same to rounding."""
+    train, val = bars(24, 1), bars(6, 2)
+
+    def trained() -> tuple[list[dict], torch.Tensor]:
+        torch.manual_seed(0)
+        network = build(name, 3, 32)
+        progress = fit(network, train, val, recipe(epochs=2, flips=flips, learning_rate=1e-4), CPU, None)
+        return progress.history, torch.cat([weight.flatten() for weight in network.classifier.parameters()])
+
+    short_history, short = trained()
+    monkeypatch.setattr(
+        training, "_HeadOnly", lambda network, pixels, device, _: _WholeNetwork(network, pixels, device)
+    )
+    long_history, long = trained()
+    assert torch.allclose(short, long, atol=1e-5)
+    assert [row["train_loss"] for row in short_history] == pytest.approx(
+        [row["train_loss"] for row in long_history], rel=1e-4
+    )
+
+
 def test_without_val_the_last_epoch_is_taken():
     nothing = LabelledChips(np.empty((0, 32, 32), np.uint8), np.empty(0, np.int64), 3)
     progress = fit(build("CNN", 3, 32), bars(16, 1), nothing, recipe(epochs=2), CPU, None)
@@ -100,7 +123,7 @@ def test_predict_is_deterministic_and_normalised_and_leaves_chips_alone():
 
 def test_each_chip_has_its_own_flip():
     chips = torch.arange(4.0).view(1, 1, 2, 2).expand(200, 1, 2, 2)
-    flipped = random_flips(chips, torch.Generator().manual_seed(1))
+    flipped = apply_flips(chips, draw_flips(200, torch.Generator().manual_seed(1)))
     kinds, counts = flipped.flatten(1).unique(dim=0, return_counts=True)
     assert len(kinds) == 4
     assert counts.min() > 25
