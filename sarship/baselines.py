@@ -59,6 +59,7 @@ def hog_svm(
     features, labels = hog_features(_with_mirror_images(train_pixels)), np.tile(train_labels, 4)
     if len(val_labels):
         val_features = hog_features(val_pixels)
+        # One after the other: liblinear's random numbers are global, so in threads the results would not repeat.
         candidates = [_fit(features, labels, c, seed) for c in C_GRID]
         svm = max(candidates, key=lambda svm: _macro_f1(svm, val_features, val_labels, k))
         temperature = fit_temperature(_decision(svm, val_features, k), val_labels)

@@ -117,6 +117,7 @@ def fit(
     progress = _resume(checkpoint, network, optimizer)
     pixels, labels = torch.from_numpy(train.pixels).to(device.name), torch.from_numpy(train.labels).to(device.name)
     class_counts = torch.bincount(labels, minlength=train.classes).float()
+    started = time.monotonic()
     if network.frozen:
         chips = _HeadOnly(network, pixels, device, recipe.flips)
     else:
@@ -124,7 +125,6 @@ def fit(
     saved_at = time.monotonic()
     with tqdm(total=recipe.epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
         while progress.epoch < recipe.epochs:
-            started = time.monotonic()
             progress.epoch += 1
             train_loss = _train_epoch(network, optimizer, chips, labels, class_counts, recipe, progress.epoch, device)
             row = {"epoch": progress.epoch, "train_loss": train_loss, **_validate(network, val, device)}
@@ -133,6 +133,7 @@ def fit(
                 progress.best_epoch = progress.epoch
                 progress.best_state = {key: value.cpu().clone() for key, value in network.state_dict().items()}
             progress.seconds += time.monotonic() - started
+            started = time.monotonic()
             bar.update()
             bar.set_postfix(loss=f"{train_loss:.3f}", val_macro_f1=row["val_macro_f1"])
             if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
