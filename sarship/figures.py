@@ -49,8 +49,10 @@ def learning_curve(history: Sequence[dict], path: Path, title: str) -> None:
     picked_epoch = int(_picked(table)["epoch"])
     figure = _figure(8, 3.6)
     losses, scores = figure.subplots(1, 2)
-    losses.plot(table["epoch"], table["train_loss"], "o-", color=BLUE, markersize=3, label="train")
-    losses.plot(table["epoch"], table["val_loss"], "s--", color=VERMILION, markersize=3, label="val")
+    losses.plot(table["epoch"], table["train_loss"], "o-", color=BLUE, markersize=3, label="train, the run's loss")
+    losses.plot(
+        table["epoch"], table["val_loss"], "s--", color=VERMILION, markersize=3, label="val, plain cross-entropy"
+    )
     losses.set(xlabel="Epoch", ylabel="Loss (nats)")
     losses.set_ylim(bottom=0)
     scores.plot(table["epoch"], 100 * table["val_macro_f1"], "s--", color=VERMILION, markersize=3, label="val")
