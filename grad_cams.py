@@ -107,7 +107,8 @@ def explain(network: ShipNetwork, meta: dict, stem: str, chips: ChosenChips, cho
         answer = {"predicted": meta["classes"][predicted], "probability": float(maps.probabilities[index, predicted])}
         run = {"trained": meta["trained"], "tested": chips.dataset, "model": meta["model"], "seed": meta["seed"]}
         rows.append(run | {"chip": chips.names[index], "class": chips.classes[index]} | answer | attention)
-        items.append(SheetItem(chip, overlay(chip, heat), mask, chips.classes[index], *answer.values()))
+        heatmap = overlay(chip, heat)
+        items.append(SheetItem(chip, heatmap, mask, chips.classes[index], *answer.values(), attention["constant"]))
     with whole_folder(chosen.out / "Exp_images" / chips.dataset / stem) as folder:
         write_images(items, folder)
         explained = "the true class" if chosen.target == "true" else "the predicted class"

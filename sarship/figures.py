@@ -171,6 +171,7 @@ class SheetItem:
     """One chip of a contact sheet. chip: (rows, cols) uint8; overlay: (rows, cols, 3) uint8; probability: 0..1.
 
     outline: (rows, cols) bool, drawn as a thin line on the overlay; all False draws none.
+    constant: whether the heatmap is the same everywhere, and so not to be seen.
     """
 
     chip: np.ndarray
@@ -179,6 +180,7 @@ class SheetItem:
     label: str
     prediction: str
     probability: float
+    constant: bool = False
 
 
 def overlay(chip: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -226,6 +228,7 @@ def _outlined(item: SheetItem) -> np.ndarray:
 
 def _caption(axes: Axes, item: SheetItem, centre: float, top: float) -> None:
     right = item.label == item.prediction
-    text = f"{item.label}\n{'✓' if right else '✗'} {item.prediction} {100 * item.probability:.0f} %"
+    constant = " (constant heatmap)" if item.constant else ""
+    text = f"{item.label}{constant}\n{'✓' if right else '✗'} {item.prediction} {100 * item.probability:.0f} %"
     colour = "black" if right else VERMILION
     axes.text(centre, top, text, ha="center", va="top", fontsize="small", linespacing=1.1, color=colour)
