@@ -162,7 +162,7 @@ def test_layer_without_a_map_is_refused_by_name(layer, named):
 def test_chip_so_small_that_the_map_is_1_x_1_is_refused():
     network = build("ResNet", 3, 32).eval()
     with pytest.raises(UserError, match="1 x 1"):
-        spatial_layer(network, network.cam_layer, (32, 32))
+        spatial_layer(network, "features.layer4", (32, 32))
 
 
 @given(

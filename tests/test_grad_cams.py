@@ -128,9 +128,13 @@ def test_it_says_where_there_are_fewer_chips_and_prints_the_summary(printed):
     assert len(table) == 4 and "attention.csv" in printed["out"]
 
 
-def test_it_warns_of_maps_too_coarse_to_have_a_middle(printed):
-    """ResNet50 divides 64 px by 32; the CNN's layer by 4."""
-    warnings = [line for line in printed["err"].splitlines() if "cells" in line]
+def test_it_warns_of_maps_too_coarse_to_have_a_middle(study, printed, tmp_path):
+    """ResNet50's last layer divides 64 px by 32; the layers that models.py names have a middle."""
+    assert "cells" not in printed["err"]
+    words = ["--out", str(linked(study, tmp_path)), "--models", "Fine_ResNet", "--layer", "features.layer4"]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
+        grad_cams.main([*words, "--chips-per-class", "1", "--device", "cpu"])
+    warnings = [line for line in err.getvalue().splitlines() if "cells" in line]
     assert warnings == 2 * [  # one a test set
         "warning: Fine_ResNet_Fusar: a map of features.layer4 has 2 x 2 cells, none in the middle; "
         "name an earlier --layer"
