@@ -104,7 +104,6 @@ def sources(chosen: argparse.Namespace) -> dict[str, list[Path]]:
 
 def read_chips(paths: dict[str, list[Path]], chosen: argparse.Namespace, stack: ExitStack) -> Iterator:
     """Every Chip or Rejected of every source, with its data set."""
-
     for dataset, dataset_paths in paths.items():
         names = UniqueNames()
         wanted = partial(_is_wanted, dataset, chosen)
@@ -196,11 +195,11 @@ def report(chips: pd.DataFrame, staging: Staging, chosen: argparse.Namespace) ->
 def describe(chosen: argparse.Namespace, paths: dict[str, list[Path]]) -> dict:
     """What prepared/ depends on: options and the content of the archives."""
     settings = {name: value for name, value in vars(chosen).items() if name not in _WITHOUT_EFFECT}
-    archives = {}
+    archives: dict[str, list[str]] = {}
     for dataset, dataset_paths in paths.items():
         for path in dataset_paths:
             with open_source(path, chosen.max_bytes) as source:
-                archives[f"{dataset} {path.name}"] = source.fingerprint()
+                archives.setdefault(f"{dataset} {path.name}", []).append(source.fingerprint())
     return {"options": settings, "archives": archives}
 
 

@@ -60,13 +60,17 @@ def choose_device(name: str, precision: str) -> Device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
-        has_bfloat16 = (
-            torch.cuda.is_bf16_supported() if name == "cuda" else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )
-        precision = "bfloat16" if has_bfloat16 else "float32"
+        precision = "bfloat16" if _multiplies_bfloat16(name) else "float32"
     if name == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
     return Device(name, getattr(torch, precision))
+
+
+def _multiplies_bfloat16(name: str) -> bool:
+    if name == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # The only question to the library that knows; processors without it (Apple's, say) have no such library either.
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @dataclass(frozen=True)
