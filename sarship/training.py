@@ -68,7 +68,7 @@ def choose_device(name: str, precision: str) -> Device:
 
 def _multiplies_bfloat16(name: str) -> bool:
     if name == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # The only question to the library that knows; processors without it (Apple's, say) have no such library either.
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
