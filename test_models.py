@@ -12,6 +12,7 @@ stopped when it is started again with the same options.
 
 import argparse
 import platform
+import time
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,7 @@ def start_backbone(network, run: Run, train_pixels: np.ndarray) -> None:
 
 def run_baseline(run: Run, chosen: argparse.Namespace, prepared: dict[str, PreparedSet], device: Device) -> None:
     """Majority class of the training set, or a linear SVM on HOG features, on every test set."""
+    started = time.monotonic()
     classes, source = run.settings["classes"], prepared[run.trained]
     train, val = (labelled(source, split, classes) for split in ("train", "val"))
     test_pixels = {name: tested.pixels("test") for name, tested in prepared.items()}
@@ -185,7 +187,7 @@ def run_baseline(run: Run, chosen: argparse.Namespace, prepared: dict[str, Prepa
         tests = {name: majority(train.labels, len(pixels), len(classes)) for name, pixels in test_pixels.items()}
     else:
         tests = hog_svm(train.pixels, train.labels, val.pixels, val.labels, test_pixels, len(classes), run.seed)
-    meta = describe(run, "", 0.0, device, source.image_size)
+    meta = describe(run, "", time.monotonic() - started, device, source.image_size)
     meta |= {"epochs": 0, "picked_epoch": 0, "loss": "", "device": "cpu"}
     write_run(run.path(chosen.out), {}, meta, [], tests)
 
