@@ -214,9 +214,9 @@ def header(chosen: argparse.Namespace, device: Device) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    writable_folder(chosen.out / "trained_models")
     device = choose_device(chosen.device, chosen.precision)
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
+    writable_folder(chosen.out / "trained_models")
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
     runs = plan(chosen, prepared, classes)
     waiting = runs_to_train(runs, chosen)

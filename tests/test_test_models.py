@@ -170,6 +170,7 @@ def test_refusals(done, tmp_path):
     out, _ = done
     with pytest.raises(UserError, match="run dataset_prep"):
         run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="--models"):
         run(out, "--models", "AlexNet")
     with pytest.raises(UserError, match="--trained Mixed"):
