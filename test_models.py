@@ -11,6 +11,7 @@ stopped when it is started again with the same options.
 """
 
 import argparse
+import hashlib
 import platform
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models import MODELS, build, load_imagenet_backbone, load_trained_backbone
+from models import MODELS, ShipNetwork, build, load_imagenet_backbone, load_trained_backbone
 from sarship.baselines import hog_svm, majority
 from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.figures import confusion_matrix, learning_curve
@@ -64,7 +65,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 def plan(chosen: argparse.Namespace, prepared: dict[str, PreparedSet], classes: list[str]) -> list[Run]:
     """All runs, those first that others start from."""
-    trained_on = chosen.trained or list(prepared)
+    trained_on = list(dict.fromkeys(chosen.trained or prepared))
     for name in trained_on:
         if name not in prepared:
             raise UserError(f"--trained {name}: is not prepared; there are {', '.join(prepared)}")
@@ -72,8 +73,8 @@ def plan(chosen: argparse.Namespace, prepared: dict[str, PreparedSet], classes: 
     common = {"data": data, "classes": classes}
     runs = [
         Run(model, trained, seed, {**common, **network_settings(chosen, model, trained, seed, list(prepared))})
-        for seed in chosen.seeds
-        for model in sorted(chosen.models, key=lambda name: MODELS[name].frozen)
+        for seed in dict.fromkeys(chosen.seeds)
+        for model in sorted(dict.fromkeys(chosen.models), key=lambda name: MODELS[name].frozen)
         for trained in trained_on
     ]
     if chosen.baselines:
@@ -84,7 +85,7 @@ def plan(chosen: argparse.Namespace, prepared: dict[str, PreparedSet], classes: 
 def network_settings(chosen: argparse.Namespace, model: str, trained: str, seed: int, datasets: list[str]) -> dict:
     """The settings of a network's run: every option that decides what comes out."""
     return {
-        "backbone": backbone_name(chosen, model, trained, seed, datasets),
+        **backbone_settings(chosen, model, trained, seed, datasets),
         "heads": chosen.heads,
         "epochs": chosen.epochs,
         "batch_size": chosen.batch_size,
@@ -92,31 +93,46 @@ def network_settings(chosen: argparse.Namespace, model: str, trained: str, seed:
         "weight_decay": chosen.weight_decay,
         "loss": chosen.loss,
         "flips": chosen.flips,
+        "precision": chosen.precision,
     }
 
 
-def backbone_name(chosen: argparse.Namespace, model: str, trained: str, seed: int, datasets: list[str]) -> str:
-    """Where a run's backbone starts: "random", "imagenet", or a model file."""
+def backbone_settings(chosen: argparse.Namespace, model: str, trained: str, seed: int, datasets: list[str]) -> dict:
+    """Where a run's backbone starts: "random", "imagenet", the stem of another run, or a file's name and SHA-256."""
     if not MODELS[model].frozen or chosen.backbone == "random":
-        return "random"
+        return {"backbone": "random"}
+    if chosen.backbone == "imagenet":
+        return {"backbone": "imagenet"}
     if chosen.backbone != "trained":
-        return chosen.backbone
+        path = Path(chosen.backbone)
+        if not path.is_file():
+            raise UserError(
+                f"--backbone {path}: there is no such model file; choose imagenet, random, trained or a file"
+            )
+        return {"backbone": path.name, "backbone_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     others = [name for name in datasets if name != trained]
     if not others:
         raise UserError(f"--backbone trained: {trained} is the only prepared data set; prepare another, or name a file")
-    return str(Run(MODELS[model].base, others[0], seed, {}).path(chosen.out))
+    return {"backbone": Run(MODELS[model].base, others[0], seed, {}).stem}
+
+
+def backbone_file(run: Run, chosen: argparse.Namespace) -> Path | None:
+    """The model file that a run's backbone starts from; None if it starts from none."""
+    if run.settings.get("backbone", "random") in ("random", "imagenet"):
+        return None
+    if chosen.backbone == "trained":
+        return chosen.out / "trained_models" / f"{run.settings['backbone']}.pt"
+    return Path(chosen.backbone)
 
 
 def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
     """The runs that are not done yet, or start from one that is not."""
     waiting: list[Run] = []
     for run in runs:
-        backbone = run.settings.get("backbone", "random")
-        base_waits = backbone in [str(other.path(chosen.out)) for other in waiting]
-        if backbone not in ("random", "imagenet") and not base_waits and not Path(backbone).is_file():
-            raise UserError(
-                f"--backbone {chosen.backbone}: {run.stem} needs {backbone}, which is not there; train it too"
-            )
+        base = backbone_file(run, chosen)
+        base_waits = base in [other.path(chosen.out) for other in waiting]
+        if base is not None and not base_waits and not base.is_file():
+            raise UserError(f"--backbone {chosen.backbone}: {run.stem} needs {base}, which is not there; train it too")
         if chosen.overwrite or base_waits or not is_done(run, chosen.out):
             waiting.append(run)
     return waiting
@@ -128,7 +144,7 @@ def train_network(run: Run, chosen: argparse.Namespace, prepared: dict[str, Prep
     train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
     torch.manual_seed(run.seed)
     network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"])
-    start_backbone(network, run, train.pixels)
+    start_backbone(network, run, backbone_file(run, chosen), train.pixels)
     recipe_names = Recipe.__dataclass_fields__.keys() & settings.keys()
     recipe = Recipe(seed=run.seed, **{name: settings[name] for name in recipe_names})
     checkpoint = run.checkpoint(chosen.out)
@@ -165,16 +181,15 @@ def labelled(prepared_set: PreparedSet, split: str, classes: list[str]) -> Label
     return LabelledChips(prepared_set.pixels(split), prepared_set.labels(split, classes), len(classes))
 
 
-def start_backbone(network, run: Run, train_pixels: np.ndarray) -> None:
+def start_backbone(network: ShipNetwork, run: Run, file: Path | None, train_pixels: np.ndarray) -> None:
     """Give the backbone its first weights and the input scaling that goes with them."""
-    backbone = run.settings["backbone"]
-    if backbone == "imagenet":
+    if file is not None:
+        load_trained_backbone(network, file)
+    elif run.settings["backbone"] == "imagenet":
         load_imagenet_backbone(network, run.model)
-    elif backbone == "random":
+    else:
         scaled = train_pixels.astype(np.float32) / 255
         network.scale_input(float(scaled.mean()), float(scaled.std()))
-    else:
-        load_trained_backbone(network, Path(backbone))
 
 
 def run_baseline(run: Run, chosen: argparse.Namespace, prepared: dict[str, PreparedSet], device: Device) -> None:
@@ -197,7 +212,8 @@ def draw(run: Run, out: Path, prepared: dict[str, PreparedSet]) -> None:
     content = read_run(run.path(out))
     title = f"{run.model} trained on {run.trained}"
     if content["history"]:
-        learning_curve(content["history"], run.path(out).with_suffix(".learning.png"), title)
+        path = run.path(out).with_suffix(".learning.png")
+        learning_curve(content["history"], content["meta"]["picked_epoch"], path, title)
     for result in results_of(content, prepared):
         path = run.path(out).with_suffix(f".confusion_{result.tested}.png")
         confusion_matrix(result.labels, result.predictions, result.classes, path, f"{title}, tested on {result.tested}")

@@ -7,10 +7,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from skimage.feature import hog
 from skimage.filters import gaussian
-from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+
+from sarship.scores import macro_f1
 
 # Dalal and Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005: 9 orientations, blocks of 2 x 2
 # cells, L2-Hys and the square root of the pixels did best there.
@@ -61,7 +62,7 @@ def hog_svm(
         val_features = hog_features(val_pixels)
         # One after the other: liblinear's random numbers are global, so in threads the results would not repeat.
         candidates = [_fit(features, labels, c, seed) for c in C_GRID]
-        svm = max(candidates, key=lambda svm: _macro_f1(svm, val_features, val_labels, k))
+        svm = max(candidates, key=lambda svm: macro_f1(val_labels, svm.predict(val_features), k))
         temperature = fit_temperature(_decision(svm, val_features, k), val_labels)
     else:
         svm, temperature = _fit(features, labels, C_WITHOUT_VAL, seed), 1.0
@@ -100,10 +101,6 @@ def _fit(features: np.ndarray, labels: np.ndarray, c: float, seed: int) -> Pipel
     # The dual is the problem that liblinear solves well where features outnumber chips.
     svm = LinearSVC(C=c, class_weight="balanced", dual=True, max_iter=5000, random_state=seed)
     return make_pipeline(StandardScaler(), svm).fit(features, labels)
-
-
-def _macro_f1(svm: Pipeline, features: np.ndarray, labels: np.ndarray, k: int) -> float:
-    return f1_score(labels, svm.predict(features), labels=range(k), average="macro", zero_division=0)
 
 
 def _decision(svm: Pipeline, features: np.ndarray, k: int) -> np.ndarray:

@@ -38,15 +38,13 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(written, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None})
 
 
-def learning_curve(history: Sequence[dict], path: Path, title: str) -> None:
+def learning_curve(history: Sequence[dict], picked_epoch: int, path: Path, title: str) -> None:
     """Losses and validation macro F1 against the epoch; a line marks the epoch whose weights are kept.
 
     history: one dict an epoch with epoch, train_loss (nats), val_loss (nats, None without val chips) and
-    val_macro_f1 (0..1, None without val chips). The epoch kept has the highest val_macro_f1, then the lowest val_loss;
-    without val chips it is the last.
+    val_macro_f1 (0..1, None without val chips). picked_epoch: the one that training kept.
     """
     table = pd.DataFrame(history).astype(float)
-    picked_epoch = int(_picked(table)["epoch"])
     figure = _figure(8, 3.6)
     losses, scores = figure.subplots(1, 2)
     losses.plot(table["epoch"], table["train_loss"], "o-", color=BLUE, markersize=3, label="train, the run's loss")
@@ -64,12 +62,6 @@ def learning_curve(history: Sequence[dict], path: Path, title: str) -> None:
         axes.legend(frameon=False, fontsize="small")
     figure.suptitle(title)
     _save(figure, path)
-
-
-def _picked(table: pd.DataFrame) -> pd.Series:
-    if table["val_macro_f1"].isna().all():
-        return table.iloc[-1]
-    return table.sort_values(["val_macro_f1", "val_loss"], ascending=[False, True], kind="stable").iloc[0]
 
 
 def confusion_matrix(

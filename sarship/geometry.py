@@ -157,9 +157,9 @@ def _condition(
     border = (rows == rows.min()) | (rows == rows.max()) | (cols == cols.min()) | (cols == cols.max())
     known = np.stack([rows[border], cols[border]], axis=1)  # (pixels, 2)
     near = np.zeros_like(inside)
-    near[max(rows.min() - reach, 0) : rows.max() + reach + 1, max(cols.min() - reach, 0) : cols.max() + reach + 1] = (
-        True
-    )
+    near_rows = slice(max(rows.min() - reach, 0), rows.max() + reach + 1)
+    near_cols = slice(max(cols.min() - reach, 0), cols.max() + reach + 1)
+    near[near_rows, near_cols] = True
     wanted = np.argwhere(near & ~inside)
     error = scores[tuple(known.T)].clip(-3, 3) - field[tuple(known.T)]
     weights = linalg.solve(

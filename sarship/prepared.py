@@ -8,7 +8,7 @@ prepared/<Dataset>/summary.png
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +36,13 @@ def write_manifest(path: Path, manifest: pd.DataFrame) -> None:
     ordered.to_csv(path, columns=list(MANIFEST_COLUMNS), index=False, float_format="%.6g", lineterminator="\n")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedSet:
     """One prepared data set. manifest: DataFrame of MANIFEST_COLUMNS; classes: sorted names."""
 
     folder: Path
     manifest: pd.DataFrame
+    _decoded: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # by split; every run asks for them
 
     @property
     def name(self) -> str:
@@ -64,7 +65,15 @@ class PreparedSet:
         return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
 
     def pixels(self, split: str) -> np.ndarray:
-        """Decoded chips of `split`, (chips, rows, cols) uint8. Raises UserError for a chip that is lost or damaged."""
+        """Decoded chips of `split`, (chips, rows, cols) uint8, kept for the next call: do not write to them.
+
+        Raises UserError for a chip that is lost or damaged.
+        """
+        if split not in self._decoded:
+            self._decoded[split] = self._decode_split(split)
+        return self._decoded[split]
+
+    def _decode_split(self, split: str) -> np.ndarray:
         rows, size = self.rows(split), self.image_size
         decoded = np.empty((len(rows), size, size), np.uint8)
         for index, row in rows.iterrows():

@@ -19,7 +19,7 @@ from sarship.geometry import chip_size, is_smaller, metric_chip, resized_chip
 from sarship.prepared import MANIFEST_COLUMNS, chip_path, write_manifest
 
 PUBLISHED_SIZE = 224  # pixels per side of --geometry chip: what VGG16 and ResNet50 were made for
-DUPLICATE, DUPLICATE_OTHER_CLASS, OTHER_CLASS = "duplicate", "duplicate of another class", "other class"
+DUPLICATE, DUPLICATE_OTHER_CLASS = "duplicate", "duplicate of another class"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from sarship.augment import FLIPS, apply_flips, draw_flips
 from sarship.command import UserError
 from sarship.files import whole_file
 from sarship.losses import LOSSES
+from sarship.scores import macro_f1
 
 CHECKPOINT_SECONDS = 60  # at most this much work is lost when a run is killed in the middle
 TEST_BATCH = 256
@@ -112,8 +112,8 @@ def fit(
     """Train `network` in place; it ends with the weights of its best epoch on `val`.
 
     Best is the highest validation macro-F1, then the lowest validation loss; with an empty `val`, the last epoch.
-    checkpoint: where state is kept between epochs; a run that finds it there goes on from it, and deletes it at the
-    end. Returns the progress: history of epochs with train_loss, val_loss and val_macro_f1 (None without val).
+    checkpoint: where state is kept between epochs; a run that finds it there goes on from it. Whoever keeps the result
+    removes it. Returns the progress: history of epochs with train_loss, val_loss and val_macro_f1 (None without val).
     """
     network.to(device.name, memory_format=torch.channels_last)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -193,7 +193,7 @@ def _train_epoch(network, optimizer, chips, labels, class_counts, recipe: Recipe
     loss_function = LOSSES[recipe.loss]
     batches = torch.randperm(len(labels), generator=generator).to(device.name).split(recipe.batch_size)
     network.train()
-    total = torch.zeros((), device=device.name)
+    total, seen = torch.zeros((), device=device.name), 0
     for index, batch in enumerate(batches):
         if len(batch) == 1 and len(batches) > 1:
             continue  # batch norm has no variance over one chip; another chip is left over in the next epoch
@@ -205,7 +205,8 @@ def _train_epoch(network, optimizer, chips, labels, class_counts, recipe: Recipe
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)
-    return total.item() / len(labels)
+        seen += len(batch)
+    return total.item() / seen
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -223,10 +224,10 @@ def _validate(network: nn.Module, val: LabelledChips, device: Device) -> dict:
         return {"val_loss": None, "val_macro_f1": None}
     probabilities = predict(network, val.pixels, device)
     likelihood = probabilities[np.arange(len(val)), val.labels]
-    macro_f1 = f1_score(
-        val.labels, probabilities.argmax(1), labels=range(probabilities.shape[1]), average="macro", zero_division=0
-    )
-    return {"val_loss": float(-np.log(likelihood.clip(1e-12)).mean()), "val_macro_f1": float(macro_f1)}
+    return {
+        "val_loss": float(-np.log(likelihood.clip(1e-12)).mean()),
+        "val_macro_f1": macro_f1(val.labels, probabilities.argmax(1), val.classes),
+    }
 
 
 def _is_best(progress: Progress) -> bool:

@@ -44,7 +44,7 @@ def size_of(path) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("history", "kept"), [(HISTORY, 3), (WITHOUT_VAL, 4), (HISTORY[:1], 1)])
 def test_learning_curve_marks_the_epoch_that_training_keeps(tmp_path, texts, history, kept):
-    learning_curve(history, tmp_path / "curve.png", "CNN trained on Fusar")
+    learning_curve(history, kept, tmp_path / "curve.png", "CNN trained on Fusar")
     assert f"kept: epoch {kept}" in texts
     assert {"CNN trained on Fusar", "Epoch", "Loss (nats)", "Macro F1 (%)"} <= set(texts)
     width, height = size_of(tmp_path / "curve.png")
@@ -152,7 +152,7 @@ def test_contact_sheet_holds_chips_and_outlines(tmp_path, monkeypatch):
 
 def test_same_input_gives_the_same_bytes_and_no_global_state(tmp_path):
     for name in ("first.png", "second.png"):
-        learning_curve(HISTORY, tmp_path / name, "Title")
+        learning_curve(HISTORY, 3, tmp_path / name, "Title")
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
@@ -160,4 +160,4 @@ def test_same_input_gives_the_same_bytes_and_no_global_state(tmp_path):
 def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write there"):
-        learning_curve(HISTORY, tmp_path / "file" / "curve.png", "Title")
+        learning_curve(HISTORY, 3, tmp_path / "file" / "curve.png", "Title")

@@ -1,5 +1,8 @@
 """Command 2 (test_models.py), run as a user runs it, on small prepared sets."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -104,6 +107,26 @@ def test_other_options_or_data_need_overwrite(done):
         run(out, "--models", "CNN", "--epochs", "4")
     with pytest.raises(UserError, match=r"loss"):
         run(out, *QUICK, "--loss", "cross_entropy")
+    with pytest.raises(UserError, match=r"precision"):
+        run(out, "--models", "CNN", "--epochs", "3", "--precision", "bfloat16")
+
+
+def test_a_moved_folder_is_still_done_and_a_changed_backbone_file_is_not(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    make_prepared(first, ("Fusar",))
+    train = ["--epochs", "1", "--batch-size", "60", "--no-baselines"]
+    run(first, *train, "--models", "ResNet")
+    backbone = shutil.copy(first / "trained_models" / "ResNet_Fusar.pt", tmp_path / "base.pt")
+    words = [*train, "--models", "Fine_ResNet", "--backbone", backbone]
+    assert list(run(first, *words)["Backbone"]) == ["base.pt"]
+    first.rename(second)
+    with monkeypatch.context() as patch:
+        patch.setattr(test_models, "fit", None)  # would be an error if it were called
+        run(second, *words)
+    with Path(backbone).open("ab") as file:
+        file.write(b"changed")
+    with pytest.raises(UserError, match=r"backbone_sha256"):
+        run(second, *words)
 
 
 def test_other_data_need_overwrite(tmp_path):
@@ -150,7 +173,8 @@ def test_a_frozen_backbone_starts_from_another_data_set(tmp_path):
     words = ["--epochs", "1", "--batch-size", "60", "--no-baselines", "--backbone", "trained"]
     with pytest.raises(UserError, match=r"Fine_ResNet_Fusar needs .*ResNet_OpenSARShip\.pt"):
         run(tmp_path, *words, "--models", "Fine_ResNet")
-    run(tmp_path, *words, "--models", "ResNet", "Fine_ResNet")
+    table = run(tmp_path, *words, "--models", "ResNet", "Fine_ResNet")
+    assert set(table.loc[table["Model"] == "Fine_ResNet", "Backbone"]) == {"ResNet_Fusar", "ResNet_OpenSARShip"}
     base = read_run(tmp_path / "trained_models" / "ResNet_OpenSARShip.pt")["state"]
     tuned = read_run(tmp_path / "trained_models" / "Fine_ResNet_Fusar.pt")["state"]
     assert all(torch.equal(value, tuned[key]) for key, value in base.items() if key.startswith("features."))

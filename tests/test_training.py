@@ -10,7 +10,17 @@ from sarship import training
 from sarship.augment import apply_flips, draw_flips
 from sarship.command import UserError
 from sarship.losses import LOSSES
-from sarship.training import LabelledChips, Recipe, _WholeNetwork, choose_device, fit, predict, to_float
+from sarship.training import (
+    LabelledChips,
+    Progress,
+    Recipe,
+    _is_best,
+    _WholeNetwork,
+    choose_device,
+    fit,
+    predict,
+    to_float,
+)
 
 CPU = choose_device("cpu", "float32")
 
@@ -39,6 +49,24 @@ def test_it_learns_and_the_picked_epoch_is_the_best():
     assert best > 0.9
     assert progress.history[progress.best_epoch - 1]["val_macro_f1"] == best
     assert (predict(network, val.pixels, CPU).argmax(1) == val.labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("val", "kept"),
+    [
+        ([(1.1, 0.3), (0.9, 0.6), (0.7, 0.6), (1.0, 0.5)], 3),  # of two equal scores, the lower loss
+        ([(0.7, 0.6), (0.7, 0.6)], 1),  # of two equal epochs, the first
+        ([(0.2, 0.3), (0.9, 0.4)], 2),  # the score comes before the loss
+        ([(None, None), (None, None)], 2),  # without val the last
+    ],
+)
+def test_which_epoch_is_kept(val, kept):
+    progress = Progress()
+    for epoch, (loss, score) in enumerate(val, start=1):
+        progress.history.append({"epoch": epoch, "val_loss": loss, "val_macro_f1": score})
+        if _is_best(progress):
+            progress.best_epoch = epoch
+    assert progress.best_epoch == kept
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
