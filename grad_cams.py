@@ -11,6 +11,7 @@ beside what a uniform heatmap would give.
 
 import argparse
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.figures import SheetItem, contact_sheet, overlay
 from sarship.files import whole_file, whole_folder, writable_folder
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
-from sarship.runs import read_run
+from sarship.resplit import SPLIT_SWITCHES, resplit
+from sarship.runs import model_files, read_run
 from sarship.training import choose_device
 
 LEAST_CELLS = 3  # a side: with two, the peak is always in a corner and never on the ship
@@ -47,6 +49,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     # -- which networks, on what
     add("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="MODEL", help="networks to explain")
     add("--trained", nargs="+", metavar="DATASET", help="trained on these (without: on any)")
+    add("--variants", nargs="+", metavar="VARIANT", help='as in scores.csv; "" is strict as it is (without: any)')
     add("--tested", nargs="+", metavar="DATASET", help="test sets (without: all that are prepared)")
     add("--chips-per-class", type=int, default=15, metavar="N", help="fewer where there are fewer")
     add("--seed", type=int, default=1, help="of the choice of chips")
@@ -63,15 +66,18 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def model_files(chosen: argparse.Namespace) -> list[Path]:
-    """The trained networks that --models and --trained ask for; baselines leave files too, which hold no network."""
-    folder = chosen.out / "trained_models"
+def networks_to_explain(chosen: argparse.Namespace) -> list[Path]:
+    """The trained networks that the options ask for; baselines leave files too, which hold no network."""
     found = []
-    for path in sorted(path for path in folder.glob("*.pt") if not path.name.startswith(".")):
+    for path in model_files(chosen.out):
         meta = read_run(path)["meta"]
-        if meta["model"] in chosen.models and (not chosen.trained or meta["trained"] in chosen.trained):
+        asked_for = (not chosen.trained or meta["trained"] in chosen.trained) and (
+            not chosen.variants or meta["variant"] in chosen.variants
+        )
+        if meta["model"] in chosen.models and asked_for:
             found.append(path)
     if not found:
+        folder = chosen.out / "trained_models"
         raise UserError(f"{folder}: holds no such trained network; run test_models.py, or ask for other --models")
     return found
 
@@ -96,7 +102,8 @@ def explain(network: ShipNetwork, meta: dict, stem: str, chips: ChosenChips, cho
     labels = labels_for(meta, stem, chips)
     layer = chosen.layer or network.cam_layer
     targets = labels if chosen.target == "true" else None
-    maps = activation_maps(network, layer, chips.pixels, targets, chosen.method, chosen.batch_size)
+    uniform = meta["pooled_cam"] and chosen.layer is None
+    maps = activation_maps(network, layer, chips.pixels, targets, chosen.method, chosen.batch_size, uniform)
     if min(maps.cells) < LEAST_CELLS:
         cells = "{} x {}".format(*maps.cells)
         log(f"warning: {stem}: a map of {layer} has {cells} cells, none in the middle; name an earlier --layer")
@@ -106,6 +113,7 @@ def explain(network: ShipNetwork, meta: dict, stem: str, chips: ChosenChips, cho
         predicted = int(maps.probabilities[index].argmax())
         answer = {"predicted": meta["classes"][predicted], "probability": float(maps.probabilities[index, predicted])}
         run = {"trained": meta["trained"], "tested": chips.dataset, "model": meta["model"], "seed": meta["seed"]}
+        run |= {"variant": meta["variant"]}
         rows.append(run | {"chip": chips.names[index], "class": chips.classes[index]} | answer | attention)
         heatmap = overlay(chip, heat)
         items.append(SheetItem(chip, heatmap, mask, chips.classes[index], *answer.values(), attention["constant"]))
@@ -168,17 +176,23 @@ def main(argv: list[str] | None = None) -> None:
     for name in set(chosen.tested or ()) - prepared.keys():
         raise UserError(f"--tested {name}: is not prepared; there are {', '.join(prepared)}")
     device = choose_device(chosen.device, "float32")
-    paths = model_files(chosen)
+    paths = networks_to_explain(chosen)
     images = writable_folder(chosen.out / "Exp_images")
-    shown = [
-        chips_to_show(prepared[name], chosen.chips_per_class, chosen.seed) for name in chosen.tested or list(prepared)
-    ]
+    tested = chosen.tested or list(prepared)
+
+    @cache
+    def shown(switched_on: frozenset, split_seed: int) -> list[ChosenChips]:
+        view = resplit(prepared, {name: name in switched_on for name in SPLIT_SWITCHES}, split_seed)
+        return [chips_to_show(view[name], chosen.chips_per_class, chosen.seed) for name in tested]
+
     rows = []
-    with tqdm(total=len(paths) * len(shown), unit=" sheets", disable=None) as bar:
+    with tqdm(total=len(paths) * len(tested), unit=" sheets", disable=None) as bar:
         for path in paths:
             network, meta = load_trained(path, device.name)
             network.to(memory_format=torch.channels_last)  # a quarter faster through convolutions on a CPU
-            for chips in shown:
+            settings = meta["settings"]
+            switched_on = frozenset(name for name in SPLIT_SWITCHES if settings[name])
+            for chips in shown(switched_on, settings["split_seed"]):
                 rows += explain(network, meta, path.stem, chips, chosen)
                 bar.update()
     attention = pd.DataFrame(rows)

@@ -22,28 +22,44 @@ from torch import Tensor, nn
 from torchvision import models as zoo
 
 from sarship.command import UserError
-from sarship.runs import read_run
+from sarship.losses import COSINE_LOSSES, LDAM_SCALE
+from sarship.runs import read_run, state_of
 
 # Channel means and deviations that torchvision's ImageNet weights were trained with (torchvision.models docs).
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAD_WIDTH = 4096  # of the new head on a frozen backbone, as published
 DROPOUT = 0.5
+POOLED_LAYER = "classifier.0"  # 1 x 1 in ResNets: where the published code pointed Grad-CAM
 LEAST_CAM_SIDE = 4  # on a map of 2 x 2, the peak of a heatmap can only be in a corner, never on the ship
 
 
 class ShipNetwork(nn.Module):
-    """Backbone and head for one-channel chips; a frozen backbone stays in evaluation mode and gets no gradient."""
+    """Backbone and head for one-channel chips; frozen layers stay in evaluation mode and get no gradient.
 
-    def __init__(self, features: nn.Module, classifier: nn.Sequential, cam_layer: str, frozen: bool):
+    frozen_layers: how many layers of the backbone are frozen, counted from the input.
+    drifting: whether the batch-norm statistics of frozen layers move in training all the same, a published flaw.
+    """
+
+    def __init__(self, features: nn.Sequential, classifier: nn.Sequential, cam_layer: str):
         super().__init__()
         self.features = features
         self.classifier = classifier
         self.cam_layer = cam_layer
-        self.frozen = frozen
+        self.frozen_layers = 0
+        self.drifting = False
         self.register_buffer("input_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("input_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-        if frozen:
-            self.features.requires_grad_(False)
+
+    def freeze(self, layers: int, drifting: bool = False) -> None:
+        """Freeze the first `layers` layers of the backbone, and no others."""
+        self.frozen_layers, self.drifting = layers, drifting
+        for index, layer in enumerate(self.features):
+            layer.requires_grad_(index >= layers)
+
+    @property
+    def is_constant_backbone(self) -> bool:
+        """Whether the backbone gives the same features of a chip in every epoch."""
+        return self.frozen_layers == len(self.features) and not self.drifting
 
     def forward(self, chips: Tensor) -> Tensor:
         """Logits (chips, classes) of chips (chips, 1, rows, cols), float in 0..1."""
@@ -55,10 +71,10 @@ class ShipNetwork(nn.Module):
         return self.classifier[0](self.features((repeated - self.input_mean) / self.input_std))
 
     def train(self, mode: bool = True) -> "ShipNetwork":
-        """As nn.Module.train, except that a frozen backbone keeps its batch-norm statistics and drops nothing."""
+        """As nn.Module.train, except that frozen layers keep their batch-norm statistics and drop nothing."""
         super().train(mode)
-        if self.frozen:
-            self.features.eval()
+        if not self.drifting:
+            self.features[: self.frozen_layers].eval()
         return self
 
     def scale_input(self, mean: float, std: float) -> None:
@@ -72,11 +88,13 @@ class Backbone:
     """A feature extractor: its layers, the channels of its last map, and the layers that Grad-CAM may look at.
 
     cam_layers: name and stride (chip pixels per map pixel) of each, the deepest first.
+    stages: index of the layer with which each stage (block of layers of one map size) begins, the first first.
     """
 
-    layers: nn.Module
+    layers: nn.Sequential
     channels: int
     cam_layers: tuple[tuple[str, int], ...]
+    stages: tuple[int, ...]
 
     def cam_layer(self, image_size: int) -> str:
         """The deepest layer whose map has LEAST_CAM_SIDE pixels a side for such chips; the shallowest if none has."""
@@ -91,19 +109,21 @@ def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 def cnn_backbone() -> Backbone:
     layers = nn.Sequential(*_block(3, 64), *_block(64, 128), *_block(128, 256))
-    return Backbone(layers, 256, (("features.10", 4),))  # the last ReLU, before the last pooling
+    return Backbone(layers, 256, (("features.10", 4),), (0, 4, 8))  # the last ReLU, before the last pooling
 
 
 def vgg_backbone() -> Backbone:
     # He initialisation (torchvision's default for VGG): without it, 13 convolutions in a row do not start learning.
-    return Backbone(zoo.vgg16().features, 512, (("features.29", 16), ("features.22", 8)))  # ReLUs before a pooling
+    cam_layers = (("features.29", 16), ("features.22", 8))  # ReLUs before a pooling
+    return Backbone(zoo.vgg16().features, 512, cam_layers, (0, 5, 10, 17, 24))
 
 
 def resnet_backbone() -> Backbone:
     whole = zoo.resnet50()
     layers = OrderedDict((name, layer) for name, layer in whole.named_children() if name not in ("avgpool", "fc"))
     # Not the average pool, which the published code looked at: its map is 1 x 1, so every heatmap is uniform.
-    return Backbone(nn.Sequential(layers), 2048, (("features.layer4", 32), ("features.layer3", 16)))
+    cam_layers = (("features.layer4", 32), ("features.layer3", 16))
+    return Backbone(nn.Sequential(layers), 2048, cam_layers, (0, 4, 5, 6, 7))  # after the four layers of the stem
 
 
 def cnn_head(channels: int, classes: int) -> nn.Sequential:
@@ -133,11 +153,12 @@ def wide_head(channels: int, classes: int) -> nn.Sequential:
 class _PoolFeatureVector(nn.Module):
     """The published ResNet head's pooling: 2,048 features as a 2,048 x 1 map, pooled to 10 x 10.
 
-    The map is one wide, so the ten columns are copies of each other: 100 numbers, 10 of them distinct.
+    maps: (chips, 2048, 1, 1). The map of features is one wide, so the ten columns are copies of each other: of the 100
+    numbers, 10 are distinct.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        vector = maps.mean(dim=(2, 3))[:, None, :, None]  # (chips, 1, channels, 1)
+        vector = maps.flatten(1)[:, None, :, None]  # (chips, 1, channels, 1)
         return nn.functional.adaptive_avg_pool2d(vector, 10).flatten(1)  # (chips, 100)
 
 
@@ -156,7 +177,7 @@ def published_vgg_head(channels: int, classes: int, image_size: int) -> nn.Seque
 
 
 def published_resnet_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
-    return _dense_stack([_PoolFeatureVector()], 100, classes)
+    return _dense_stack([nn.AdaptiveAvgPool2d(1), _PoolFeatureVector()], 100, classes)
 
 
 @dataclass(frozen=True)
@@ -183,10 +204,37 @@ MODELS = {
 }
 
 
-def build(name: str, classes: int, image_size: int, heads: str = "fitted") -> ShipNetwork:
+# How much of the backbone a transfer chain trains on its target: stages counted from the end.
+UNFREEZE = {"none": 0, "last1": 1, "last2": 2, "all": None}
+
+
+def layers_to_freeze(name: str, unfreeze: str) -> int:
+    """How many layers of the backbone of `name` are frozen, counted from the input, for --unfreeze `unfreeze`."""
+    backbone, opened = MODELS[name].backbone(), UNFREEZE[unfreeze]
+    if opened is None:
+        return 0
+    return backbone.stages[-opened] if opened else len(backbone.layers)
+
+
+class CosineLayer(nn.Linear):
+    """Logits as LDAM_SCALE times the cosine between features and class weights, (chips, width) to (chips, classes).
+
+    Cao et al. 2019 (arXiv:1906.07413), section 3.2: margins are between normalised features and class weights.
+    """
+
+    def __init__(self, width: int, classes: int):
+        super().__init__(width, classes, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        normalise = nn.functional.normalize
+        return LDAM_SCALE * nn.functional.linear(normalise(features), normalise(self.weight))
+
+
+def build(name: str, classes: int, image_size: int, heads: str = "fitted", cosine: bool = False) -> ShipNetwork:
     """The network `name` with fresh weights for chips of image_size x image_size pixels.
 
-    heads: "fitted" to the features, or "published" as the published code had them.
+    heads: "fitted" to the features, or "published" as the published code had them. cosine: whether the last layer is
+    a CosineLayer, which the losses in COSINE_LOSSES ask for.
     Raises UserError for an unknown name, or chips too small for the five poolings of VGG and ResNet.
     """
     if name not in MODELS:
@@ -199,7 +247,11 @@ def build(name: str, classes: int, image_size: int, heads: str = "fitted") -> Sh
         head = model.published_head(backbone.channels, classes, image_size)
     else:
         head = model.head(backbone.channels, classes)
-    return ShipNetwork(backbone.layers, head, backbone.cam_layer(image_size), model.frozen)
+    if cosine:
+        head[-1] = CosineLayer(head[-1].in_features, classes)
+    network = ShipNetwork(backbone.layers, head, backbone.cam_layer(image_size))
+    network.freeze(len(backbone.layers) if model.frozen else 0)
+    return network
 
 
 def load_imagenet_backbone(network: ShipNetwork, name: str) -> None:
@@ -226,7 +278,7 @@ def load_trained_backbone(network: ShipNetwork, path: Path) -> None:
 
     Raises UserError if the file cannot be read or holds another architecture.
     """
-    state = read_run(path)["state"]
+    state = state_of(read_run(path), path)
     backbone_state = {
         key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")
     }
@@ -242,6 +294,9 @@ def load_trained(path: Path, device: str = "cpu") -> tuple[ShipNetwork, dict]:
     """Network of a trained model file, in evaluation mode, and its meta: model, classes, image_size, trained, ..."""
     content = read_run(path)
     meta = content["meta"]
-    network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"])
-    network.load_state_dict(content["state"])
+    cosine = meta["loss"] in COSINE_LOSSES
+    network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"], cosine)
+    network.load_state_dict(state_of(content, path))
+    if meta["pooled_cam"] and MODELS[meta["model"]].backbone is resnet_backbone:
+        network.cam_layer = POOLED_LAYER
     return network.to(device).eval(), meta

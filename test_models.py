@@ -1,37 +1,46 @@
-"""Command 2: prepared/ -> trained_models/, scores.csv, predictions.csv, results.txt.
+"""Command 2: prepared/ -> trained_models/, scores.csv, predictions.csv, history.csv, results.txt.
 
     python test_models.py                                     # five networks on every prepared data set
     python test_models.py --models CNN --trained Fusar --epochs 50
     python test_models.py --backbone trained                  # no download: the frozen ones start from VGG and ResNet
-    python test_models.py --seeds 1 2 3
+    python test_models.py --trained Fusar Fusar+Mixed         # a transfer chain: base, then its head on the target
+    python test_models.py --loss cross_entropy focal --sampler none balanced --seeds 1 2 3
+    python test_models.py --protocol published                # with every flaw of the published code
+    python test_models.py --random-split                      # strict, with one of them
+    python test_models.py --study studies/transfer.toml --list
 
-Trains every chosen model on every chosen data set, each run from fresh weights; the validation macro-F1 picks the
-epoch; every run is then tested once on the test set of *every* prepared data set. A killed command goes on where it
-stopped when it is started again with the same options.
+Trains every chosen model on every chosen data set; the validation macro-F1 picks the epoch; every run is then tested
+once on the test set of *every* prepared data set. A killed command goes on where it stopped when it is started again
+with the same options. The tables hold every run that has a model file below --out.
 """
 
 import argparse
-import hashlib
 import platform
 import time
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from models import MODELS, ShipNetwork, build, load_imagenet_backbone, load_trained_backbone
+from models import MODELS, UNFREEZE, ShipNetwork, build, layers_to_freeze, load_imagenet_backbone, load_trained_backbone
+from sarship.augment import AUGMENTATIONS, draw_flips
 from sarship.baselines import hog_svm, majority
 from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
-from sarship.losses import LOSSES
+from sarship.ledger import Ledger, results_of
+from sarship.losses import COSINE_LOSSES, LOSSES
+from sarship.planning import BASELINES, needs, plan
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
-from sarship.runs import Run, Tables, is_done, read_run, results_of, write_run
+from sarship.protocols import PROTOCOLS, SWITCHES
+from sarship.resplit import SPLIT_SWITCHES, resplit
+from sarship.runs import Run, drop_state, is_done, model_path, read_run, state_of, write_run
+from sarship.sampling import SAMPLERS
 from sarship.scores import format_table
-from sarship.training import Device, LabelledChips, Recipe, choose_device, fit, predict
-
-BASELINES = ("Majority", "HOG_SVM")
+from sarship.training import Device, LabelledChips, Progress, Recipe, choose_device, fit, predict
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,125 +48,125 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     # -- what to run
     add("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="MODEL", help="networks to train")
-    add("--trained", nargs="+", metavar="DATASET", help="data sets to train on (without: all that are prepared)")
+    add(
+        "--trained", nargs="+", metavar="DATASET", help="data sets and chains, say Fusar+Mixed (without: all data sets)"
+    )
     add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="one run each")
     add("--baselines", action=argparse.BooleanOptionalAction, default=True, help="rows for Majority and HOG_SVM")
+    add(
+        "--list",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="print the runs and what is done already, and stop",
+    )
+    # -- protocol: default values of the options below it, see sarship/protocols.py
+    add("--protocol", nargs="+", choices=list(PROTOCOLS), default=["strict"], help="published: with all its flaws")
+    add("--one-at-a-time", action=argparse.BooleanOptionalAction, default=False,
+        help="the protocol, and again for each thing in which the protocols differ, with that one turned")  # fmt: skip
+    for name, what in SWITCHES.items():
+        option, explained = f"--{name.replace('_', '-')}", what.replace("%", "%%")
+        add(option, action=argparse.BooleanOptionalAction, default=None, help=explained)
+    add("--heads", choices=["fitted", "published"], help="published: as the published code had them")
+    add("--loss", nargs="+", choices=list(LOSSES), metavar="LOSS", help=f"one run each: {', '.join(LOSSES)}")
+    add("--augment", nargs="+", choices=list(AUGMENTATIONS), help="one run each; see sarship/augment.py")
+    add("--learning-rate", type=float, metavar="RATE", help="of Adam (without: each model's own, see models.py)")
     # -- how to train
+    add("--sampler", nargs="+", choices=list(SAMPLERS), default=["none"], help="one run each: how classes are drawn")
+    add("--unfreeze", nargs="+", choices=list(UNFREEZE), default=["none"],
+        help="one run each: stages of the backbone that a transfer chain trains besides its head")  # fmt: skip
     add("--backbone", default="imagenet", metavar="imagenet|random|trained|PATH",
         help="where frozen backbones start: torchvision's ImageNet weights, noise, the same architecture trained on "
              "another of the data sets, or a model file")  # fmt: skip
-    add("--heads", choices=["fitted", "published"], default="fitted", help="published: as the published code had them")
     add("--epochs", type=int, default=30, help="per run")
     add("--batch-size", type=int, default=32)
-    add("--learning-rate", type=float, metavar="RATE", help="of Adam (without: each model's own, see models.py)")
     add("--weight-decay", type=float, default=0.0)
-    add("--loss", choices=list(LOSSES), default="weighted_cross_entropy")
-    add("--flips", action=argparse.BooleanOptionalAction, default=True, help="mirror training chips at random")
+    add("--split-seed", type=int, default=1, help="of what --random-split and --overlapping-mix deal anew")
     # -- on what
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="auto: bfloat16 where it is fast")
+    add("--figures", action=argparse.BooleanOptionalAction, default=True, help="draw each run's curves and matrices")
+    add("--weights", action=argparse.BooleanOptionalAction, default=True,
+        help="keep them in the model files; a study of many runs needs only what was answered")  # fmt: skip
     add("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="train again what is there already")
     chosen = parse(parser, "test_models", argv)
     if chosen.epochs < 1 or chosen.batch_size < 2:
         raise UserError("--epochs must be 1 or more and --batch-size 2 or more")
+    if min(chosen.split_seed, *chosen.seeds) < 0:
+        raise UserError("--seeds and --split-seed must be 0 or more")
     return chosen
-
-
-def plan(chosen: argparse.Namespace, prepared: dict[str, PreparedSet], classes: list[str]) -> list[Run]:
-    """All runs, those first that others start from."""
-    trained_on = list(dict.fromkeys(chosen.trained or prepared))
-    for name in trained_on:
-        if name not in prepared:
-            raise UserError(f"--trained {name}: is not prepared; there are {', '.join(prepared)}")
-    data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
-    common = {"data": data, "classes": classes}
-    runs = [
-        Run(model, trained, seed, {**common, **network_settings(chosen, model, trained, seed, list(prepared))})
-        for seed in dict.fromkeys(chosen.seeds)
-        for model in sorted(dict.fromkeys(chosen.models), key=lambda name: MODELS[name].frozen)
-        for trained in trained_on
-    ]
-    if chosen.baselines:
-        runs += [Run(model, trained, chosen.seeds[0], common) for model in BASELINES for trained in trained_on]
-    return runs
-
-
-def network_settings(chosen: argparse.Namespace, model: str, trained: str, seed: int, datasets: list[str]) -> dict:
-    """The settings of a network's run: every option that decides what comes out."""
-    return {
-        **backbone_settings(chosen, model, trained, seed, datasets),
-        "heads": chosen.heads,
-        "epochs": chosen.epochs,
-        "batch_size": chosen.batch_size,
-        "learning_rate": chosen.learning_rate or MODELS[model].learning_rate,
-        "weight_decay": chosen.weight_decay,
-        "loss": chosen.loss,
-        "flips": chosen.flips,
-        "precision": chosen.precision,
-    }
-
-
-def backbone_settings(chosen: argparse.Namespace, model: str, trained: str, seed: int, datasets: list[str]) -> dict:
-    """Where a run's backbone starts: "random", "imagenet", the stem of another run, or a file's name and SHA-256."""
-    if not MODELS[model].frozen or chosen.backbone == "random":
-        return {"backbone": "random"}
-    if chosen.backbone == "imagenet":
-        return {"backbone": "imagenet"}
-    if chosen.backbone != "trained":
-        path = Path(chosen.backbone)
-        if not path.is_file():
-            raise UserError(
-                f"--backbone {path}: there is no such model file; choose imagenet, random, trained or a file"
-            )
-        return {"backbone": path.name, "backbone_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    others = [name for name in datasets if name != trained]
-    if not others:
-        raise UserError(f"--backbone trained: {trained} is the only prepared data set; prepare another, or name a file")
-    return {"backbone": Run(MODELS[model].base, others[0], seed, {}).stem}
-
-
-def backbone_file(run: Run, chosen: argparse.Namespace) -> Path | None:
-    """The model file that a run's backbone starts from; None if it starts from none."""
-    if run.settings.get("backbone", "random") in ("random", "imagenet"):
-        return None
-    if chosen.backbone == "trained":
-        return chosen.out / "trained_models" / f"{run.settings['backbone']}.pt"
-    return Path(chosen.backbone)
 
 
 def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
     """The runs that are not done yet, or start from one that is not."""
-    waiting: list[Run] = []
+    waiting: dict[str, Run] = {}
     for run in runs:
-        base = backbone_file(run, chosen)
-        base_waits = base in [other.path(chosen.out) for other in waiting]
-        if base is not None and not base_waits and not base.is_file():
-            raise UserError(f"--backbone {chosen.backbone}: {run.stem} needs {base}, which is not there; train it too")
-        if chosen.overwrite or base_waits or not is_done(run, chosen.out):
-            waiting.append(run)
-    return waiting
+        starts_from_waiting = False
+        for stem in needs(run):
+            if stem in waiting:
+                starts_from_waiting = True
+            elif not model_path(chosen.out, stem).is_file():
+                path = model_path(chosen.out, stem)
+                raise UserError(
+                    f"--backbone {chosen.backbone}: {run.stem} needs {path}, which is not there; train it too"
+                )
+        if chosen.overwrite or starts_from_waiting or not is_done(run, chosen.out):
+            waiting[run.stem] = run
+    return list(waiting.values())
 
 
-def train_network(run: Run, chosen: argparse.Namespace, prepared: dict[str, PreparedSet], device: Device) -> None:
+def train_network(
+    run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device, ledger
+) -> None:
     """Train the run's network, test it on every test set, write its model file."""
-    settings, source = run.settings, prepared[run.trained]
-    train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
+    settings, source = run.settings, view[run.target]
     torch.manual_seed(run.seed)
-    network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"])
-    start_backbone(network, run, backbone_file(run, chosen), train.pixels)
-    recipe_names = Recipe.__dataclass_fields__.keys() & settings.keys()
-    recipe = Recipe(seed=run.seed, **{name: settings[name] for name in recipe_names})
-    checkpoint = run.checkpoint(chosen.out)
-    progress = fit(network, train, val, recipe, device, checkpoint)
-    if len(val) == 0:
-        log(f"{run.stem}: {run.trained} has no val split, so the last epoch is taken")
-    tests = {name: predict(network, tested.pixels("test"), device) for name, tested in prepared.items()}
+    cosine = settings["loss"] in COSINE_LOSSES
+    network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"], cosine)
+    twin = ledger.path_by_key.get(run.training_key)  # a run that differs in testing only
+    progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device)
+    tests = {}
+    for number, (name, tested) in enumerate(view.items()):
+        pixels = tested.pixels("test")
+        flips = draw_flips(len(pixels), test_generator(run.seed, number)) if settings["test_time_flip"] else None
+        tests[name] = predict(network.to(device.name), pixels, device, flips)
     meta = describe(run, settings["backbone"], progress.seconds, device, source.image_size)
-    meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "heads": settings["heads"]}
-    meta |= {"loss": settings["loss"]}
+    meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
+    meta |= {name: settings[name] for name in ("heads", "loss", "sampler", "augment", "learning_rate", "pooled_cam")}
+    meta |= {"unfreeze": settings["unfreeze"] if run.is_chain else ""}
     write_run(run.path(chosen.out), network.cpu().state_dict(), meta, progress.history, tests)
-    for leftover in checkpoint.parent.glob(f".{run.stem}-*.partial.pt"):
+    for leftover in run.checkpoint(chosen.out).parent.glob(f".{run.stem}-*.partial.pt"):
         leftover.unlink()
+
+
+def fit_network(
+    network: ShipNetwork, run: Run, chosen: argparse.Namespace, source: PreparedSet, device: Device
+) -> Progress:
+    settings = run.settings
+    train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
+    start_network(network, run, chosen, train.pixels)
+    if run.is_chain or MODELS[run.model].frozen:
+        frozen = layers_to_freeze(run.model, settings["unfreeze"] if run.is_chain else "none")
+        network.freeze(frozen, drifting=settings["drifting_batchnorm"])
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "sampler", "augment")
+    detached = run.is_chain and settings["detached_finetune"]
+    recipe = Recipe(**{name: settings[name] for name in names}, detached=detached, seed=run.seed)
+    progress = fit(network, train, val, recipe, device, run.checkpoint(chosen.out))
+    if len(val) == 0 and not settings["last_epoch"]:
+        log(f"{run.stem}: {run.target} has no val split, so the last epoch is taken")
+    return progress
+
+
+def take_over(network: ShipNetwork, twin: Path) -> Progress:
+    """Weights and history of another run's model file."""
+    content = read_run(twin)
+    network.load_state_dict(state_of(content, twin))
+    meta = content["meta"]
+    return Progress(meta["epochs"], content["history"], meta["picked_epoch"], seconds=meta["seconds"])
+
+
+def test_generator(seed: int, number: int) -> torch.Generator:
+    """Random numbers for the flips of test set `number`, only asked for by the published flaw."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
 
 
 def describe(run: Run, backbone: str, seconds: float, device: Device, image_size: int) -> dict:
@@ -166,10 +175,12 @@ def describe(run: Run, backbone: str, seconds: float, device: Device, image_size
         "model": run.model,
         "trained": run.trained,
         "seed": run.seed,
+        "variant": run.variant,
+        "protocol": run.settings["protocol"],
+        "flaws": list(run.flaws),
+        "changed": list(run.changed),
         "classes": run.settings["classes"],
         "image_size": image_size,
-        "protocol": "strict",
-        "sampler": "none",
         "backbone": backbone,
         "seconds": seconds,
         "device": f"{device.name} {str(device.autocast_dtype).removeprefix('torch.')}",
@@ -181,44 +192,65 @@ def labelled(prepared_set: PreparedSet, split: str, classes: list[str]) -> Label
     return LabelledChips(prepared_set.pixels(split), prepared_set.labels(split, classes), len(classes))
 
 
-def start_backbone(network: ShipNetwork, run: Run, file: Path | None, train_pixels: np.ndarray) -> None:
-    """Give the backbone its first weights and the input scaling that goes with them."""
-    if file is not None:
-        load_trained_backbone(network, file)
-    elif run.settings["backbone"] == "imagenet":
+def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, train_pixels: np.ndarray) -> None:
+    """Give the network its first weights and the input scaling that goes with them."""
+    backbone = run.settings["backbone"]
+    if run.settings["start"]:
+        base = model_path(chosen.out, run.settings["start"])
+        network.load_state_dict(state_of(read_run(base), base))
+    elif backbone == "imagenet":
         load_imagenet_backbone(network, run.model)
-    else:
+    elif backbone == "random":
         scaled = train_pixels.astype(np.float32) / 255
         network.scale_input(float(scaled.mean()), float(scaled.std()))
+    else:
+        is_file = "backbone_sha256" in run.settings
+        load_trained_backbone(network, Path(chosen.backbone) if is_file else model_path(chosen.out, backbone))
 
 
-def run_baseline(run: Run, chosen: argparse.Namespace, prepared: dict[str, PreparedSet], device: Device) -> None:
+def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device, _) -> None:
     """Majority class of the training set, or a linear SVM on HOG features, on every test set."""
     started = time.monotonic()
-    classes, source = run.settings["classes"], prepared[run.trained]
+    classes, source = run.settings["classes"], view[run.target]
     train, val = (labelled(source, split, classes) for split in ("train", "val"))
-    test_pixels = {name: tested.pixels("test") for name, tested in prepared.items()}
+    test_pixels = {name: tested.pixels("test") for name, tested in view.items()}
     if run.model == "Majority":
         tests = {name: majority(train.labels, len(pixels), len(classes)) for name, pixels in test_pixels.items()}
     else:
         tests = hog_svm(train.pixels, train.labels, val.pixels, val.labels, test_pixels, len(classes), run.seed)
     meta = describe(run, "", time.monotonic() - started, device, source.image_size)
-    meta |= {"epochs": 0, "picked_epoch": 0, "loss": "", "device": "cpu"}
+    meta |= dict.fromkeys(("loss", "sampler", "augment", "heads", "unfreeze", "learning_rate"), "")
+    meta |= {"epochs": 0, "picked_epoch": 0, "training_key": "", "device": "cpu"}
     write_run(run.path(chosen.out), {}, meta, [], tests)
 
 
-def draw(run: Run, out: Path, prepared: dict[str, PreparedSet]) -> None:
-    """Learning curve and confusion matrices of a run, beside its model file; a warning if it collapsed."""
+def draw(run: Run, out: Path, view: Mapping[str, PreparedSet]) -> None:
+    """Learning curve and confusion matrices of a run, beside its model file."""
     content = read_run(run.path(out))
-    title = f"{run.model} trained on {run.trained}"
+    title = f"{run.model} trained on {run.trained}" + (f", {run.variant}" if run.variant else "")
     if content["history"]:
         path = run.path(out).with_suffix(".learning.png")
         learning_curve(content["history"], content["meta"]["picked_epoch"], path, title)
-    for result in results_of(content, prepared):
+    for result in results_of(content, view):
         path = run.path(out).with_suffix(f".confusion_{result.tested}.png")
         confusion_matrix(result.labels, result.predictions, result.classes, path, f"{title}, tested on {result.tested}")
-        if run.model != "Majority" and result.tested == run.trained and len(np.unique(result.predictions)) == 1:
-            log(f"warning: {run.stem} collapsed, it answers one class only; try a lower --learning-rate")
+
+
+def drop_weights(trained: list[Run], waiting: list[Run], out: Path) -> list[Run]:
+    """Take the weights out of the model files that no waiting run needs; returns the runs that keep them."""
+    stems = {stem for run in waiting for stem in needs(run)}
+    keys = {run.training_key for run in waiting}
+    needed = [run for run in trained if run.stem in stems or run.training_key in keys]
+    for run in trained:
+        if run not in needed:
+            drop_state(run.path(out))
+    return needed
+
+
+def warn_if_collapsed(run: Run, rows: list[dict]) -> None:
+    own = [row for row in rows if row["Tested"] == run.target and row["Collapsed"]]
+    if own and run.model != "Majority":
+        log(f"warning: {run.stem} collapsed, it answers one class only; try a lower --learning-rate")
 
 
 def header(chosen: argparse.Namespace, device: Device) -> list[str]:
@@ -228,23 +260,53 @@ def header(chosen: argparse.Namespace, device: Device) -> list[str]:
     return lines + [f"--{name.replace('_', '-')} {value}" for name, value in sorted(vars(chosen).items())]
 
 
+def listing(runs: list[Run], waiting: list[Run], out: Path) -> str:
+    """Every run of the command with its state, for --list."""
+    names = {run.stem for run in waiting}
+    states = ["done" if run.stem not in names else "begun" if run.checkpoint(out).exists() else "to do" for run in runs]
+    lines = [f"{state:<6} {run.stem}" for state, run in zip(states, runs, strict=True)]
+    return "\n".join([*lines, f"{len(runs) - len(waiting)} of {len(runs)} runs are done"])
+
+
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
     device = choose_device(chosen.device, chosen.precision)
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
-    writable_folder(chosen.out / "trained_models")
+    data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
-    runs = plan(chosen, prepared, classes)
+
+    @cache
+    def dealt(switched_on: frozenset, seed: int) -> dict[str, PreparedSet]:
+        return resplit(prepared, {name: name in switched_on for name in SPLIT_SWITCHES}, seed)
+
+    def view(settings: Mapping) -> dict[str, PreparedSet]:
+        """The prepared sets as a run with such settings splits them."""
+        return dealt(frozenset(name for name in SPLIT_SWITCHES if settings[name]), settings["split_seed"])
+
+    runs = plan(chosen, MODELS, data, classes)
+    ledger = Ledger(chosen.out, data, view, [*MODELS, *BASELINES], header(chosen, device))
+    ledger.read_all(replaced=runs if chosen.overwrite else [])
     waiting = runs_to_train(runs, chosen)
-    tables = Tables(chosen.out, runs, prepared, header(chosen, device))
-    tables.update(run for run in runs if run not in waiting)
-    for run in tqdm(waiting, unit=" runs", disable=None):
-        log(f"{run.model} on {run.trained}, seed {run.seed}")
-        train = run_baseline if run.model in BASELINES else train_network
-        train(run, chosen, prepared, device)
-        draw(run, chosen.out, prepared)
-        tables.update([run])
-    print(format_table(tables.rows))
+    if chosen.list:
+        print(listing(runs, waiting, chosen.out))
+        return
+    writable_folder(chosen.out / "trained_models")
+    kept = [run for run in runs if run not in waiting]
+    try:
+        for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):
+            log(f"{run.stem.replace('_', ' ')}, seed {run.seed}")
+            train = run_baseline if run.model in BASELINES else train_network
+            train(run, chosen, view(run.settings), device, ledger)
+            ledger.add(run.path(chosen.out))
+            warn_if_collapsed(run, ledger.rows([run]))
+            if chosen.figures:
+                draw(run, chosen.out, view(run.settings))
+            if not chosen.weights:
+                kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
+            ledger.write_if_cheap()
+    finally:
+        ledger.write()
+    print(format_table(ledger.rows(runs)))
     print(f"\nScores: {chosen.out / 'scores.csv'}  Models, curves, confusion matrices: {chosen.out / 'trained_models'}")
 
 

@@ -54,15 +54,17 @@ def activation_maps(
     targets: np.ndarray | None,
     method: str,
     batch_size: int,
+    uniform: bool = False,
 ) -> ActivationMaps:
     """Class activation maps of `layer_name` for each chip, and the network's class probabilities.
 
     network: in evaluation mode, on its device; it comes back as it was. pixels: (chips, rows, cols) uint8.
     targets: (chips,) index of the class to explain; None explains the predicted one. method: a key of METHODS.
+    uniform: whether a layer of 1 x 1 cells is put up with, whose heatmaps are the same everywhere.
     The library resizes each map to the chip, takes off its minimum and scales it to a maximum of 1.
     Raises UserError if the layer does not exist or has no spatial extent.
     """
-    layer, cells = spatial_layer(network, layer_name, pixels.shape[1:])
+    layer, cells = spatial_layer(network, layer_name, pixels.shape[1:], uniform)
     heat, logits = [], []
     with _gradients_from(network, layer):
         cam = METHODS[method](model=network, target_layers=[layer])
@@ -83,7 +85,7 @@ def _on_device(network: nn.Module, pixels: np.ndarray) -> Tensor:
 
 
 def spatial_layer(
-    network: nn.Module, layer_name: str, chip_shape: tuple[int, int]
+    network: nn.Module, layer_name: str, chip_shape: tuple[int, int], uniform: bool = False
 ) -> tuple[nn.Module, tuple[int, int]]:
     """The layer of that dotted name, and rows and columns of its map for a chip of (rows, cols) pixels.
 
@@ -104,7 +106,7 @@ def spatial_layer(
         handle.remove()
     maps = [shape for shape in shapes if len(shape) == 4]  # (1, channels, rows, cols)
     extent = " x ".join(map(str, maps[0][2:])) if maps else "no"
-    if extent in ("no", "1 x 1"):
+    if extent == "no" or (extent == "1 x 1" and not uniform):
         raise UserError(
             f"layer {layer_name}: its output has {extent} extent, so a heatmap of it would be the same everywhere; "
             "name an earlier layer with --layer"

@@ -5,6 +5,7 @@ inside `run_command`, which turns a `UserError` into one line on stderr and exit
 """
 
 import argparse
+import difflib
 import re
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores")  # tables that a study may have
 
 
 class UserError(Exception):
@@ -53,7 +55,7 @@ def parse(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | N
     except UserError as error:
         raise UserError(f"{study_file}: [{command}]: {error}") from error
     if unknown:
-        raise UserError(f"{study_file}: [{command}] has no option {unknown[0]!r}")
+        raise UserError(f"{study_file}: [{command}] has no option {_with_nearest(unknown[0][2:], _keys(parser))}")
     return parser.parse_args(study_argv + argv)
 
 
@@ -71,10 +73,22 @@ def _study_table(study_file: Path, command: str) -> dict:
         raise UserError(f"--study {study_file}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"--study {study_file}: is not TOML ({error})") from error
+    for name in study:
+        if name not in COMMANDS:
+            raise UserError(f"--study {study_file}: there is no command for {_with_nearest(name, COMMANDS)}")
     table = study.get(command, {})
     if not isinstance(table, dict):
         raise UserError(f"--study {study_file}: {command} must be a table, written [{command}]")
     return table
+
+
+def _keys(parser: argparse.ArgumentParser) -> list[str]:
+    return [word[2:] for action in parser._actions for word in action.option_strings if word.startswith("--")]
+
+
+def _with_nearest(name: str, names: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return f"{name!r}; the nearest is {nearest[0]!r}"
 
 
 def _as_words(key: str, value) -> list[str]:

@@ -38,11 +38,15 @@ def write_manifest(path: Path, manifest: pd.DataFrame) -> None:
 
 @dataclass(frozen=True, eq=False)
 class PreparedSet:
-    """One prepared data set. manifest: DataFrame of MANIFEST_COLUMNS; classes: sorted names."""
+    """One prepared data set. manifest: DataFrame of MANIFEST_COLUMNS; classes: sorted names.
+
+    paths: where the chip of each manifest row lies; it stays there when `with_splits` deals the chips anew.
+    """
 
     folder: Path
     manifest: pd.DataFrame
-    _decoded: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # by split; every run asks for them
+    paths: tuple[Path, ...]
+    _decoded: dict[Path, np.ndarray] = field(default_factory=dict, repr=False)  # every run asks for them
 
     @property
     def name(self) -> str:
@@ -56,6 +60,10 @@ class PreparedSet:
     def image_size(self) -> int:
         return int(self._first_image().size[0])
 
+    def with_splits(self, splits: np.ndarray) -> "PreparedSet":
+        """The same chips, with the split of each manifest row as in `splits` (rows,); decoded chips are shared."""
+        return PreparedSet(self.folder, self.manifest.assign(split=splits), self.paths, self._decoded)
+
     def rows(self, split: str) -> pd.DataFrame:
         """The manifest rows of `split`, in the order of `pixels` and `labels`."""
         return self.manifest[self.manifest["split"] == split].reset_index(drop=True)
@@ -65,27 +73,26 @@ class PreparedSet:
         return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
 
     def pixels(self, split: str) -> np.ndarray:
-        """Decoded chips of `split`, (chips, rows, cols) uint8, kept for the next call: do not write to them.
+        """Decoded chips of `split`, (chips, rows, cols) uint8; each is read from its file once.
 
         Raises UserError for a chip that is lost or damaged.
         """
-        if split not in self._decoded:
-            self._decoded[split] = self._decode_split(split)
-        return self._decoded[split]
-
-    def _decode_split(self, split: str) -> np.ndarray:
-        rows, size = self.rows(split), self.image_size
-        decoded = np.empty((len(rows), size, size), np.uint8)
-        for index, row in rows.iterrows():
-            decoded[index] = _decode(chip_path(self.folder, row), size)
-        return decoded
+        size = self.image_size
+        members = np.flatnonzero(self.manifest["split"] == split)
+        pixels = np.empty((len(members), size, size), np.uint8)
+        for place, row in enumerate(members):
+            path = self.paths[row]
+            if path not in self._decoded:
+                self._decoded[path] = _decode(path, size)
+            pixels[place] = self._decoded[path]
+        return pixels
 
     def fingerprint(self) -> str:
         """SHA-256 of the manifest's content, which names every chip by its own SHA-256."""
         return hashlib.sha256((self.folder / "manifest.csv").read_bytes()).hexdigest()
 
     def _first_image(self) -> Image.Image:
-        return Image.open(chip_path(self.folder, self.manifest.iloc[0]))
+        return Image.open(self.paths[0])
 
 
 def _decode(path: Path, size: int) -> np.ndarray:
@@ -119,7 +126,8 @@ def list_datasets(out: Path) -> list[str]:
 def read_dataset(out: Path, name: str) -> PreparedSet:
     """The data set prepared/<name>/ below `out`. Raises UserError if it is missing or its manifest is damaged."""
     folder = out / "prepared" / name
-    return PreparedSet(folder, read_manifest(folder / "manifest.csv"))
+    manifest = read_manifest(folder / "manifest.csv")
+    return PreparedSet(folder, manifest, tuple(chip_path(folder, row) for row in manifest.to_dict("records")))
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

@@ -34,15 +34,16 @@ FOUR = ("Accuracy", "Precision", "Recall", "F1")
 FIRST_COLUMNS = ("Trained", "Tested", "Model", *FOUR)
 SUMMARY_PERCENT = ("MacroF1", "BalancedAccuracy", "MCC", "AUROC", "ECE", "MacroF1_low", "MacroF1_high")
 RUN_COLUMNS = ("Protocol", "Loss", "Sampler", "Backbone", "Seed", "Epochs", "Seconds")
-LAST_COLUMNS = (*SUMMARY_PERCENT, "Collapsed", *RUN_COLUMNS, "TestChips")
-RUN_KEY = ["Trained", "Tested", "Model", "Seed"]
+NEWER_COLUMNS = ("Augment", "Heads", "Unfreeze", "LearningRate", "Flaws", "Changed", "Variant")
+LAST_COLUMNS = (*SUMMARY_PERCENT, "Collapsed", *RUN_COLUMNS, "TestChips", *NEWER_COLUMNS)
+RUN_KEY = ["Trained", "Tested", "Model", "Seed", "Variant"]
 
 
 @dataclass(frozen=True, eq=False)
 class SetResult:
     """The answers of one run on one test set.
 
-    trained, tested: data sets; model: name of the network or baseline; seed: the run's.
+    trained, tested: data sets; model: name of the network or baseline; seed, variant: the run's (protocols.Variant).
     classes: k names, in the order of the columns of `probabilities`.
     chips, vessels: n names and n vessel ids ("" where unknown: such a chip is a vessel of its own).
     labels: (n,) index of the true class. probabilities: (n, k), kept as float64.
@@ -58,6 +59,7 @@ class SetResult:
     vessels: Sequence[str]
     labels: np.ndarray
     probabilities: np.ndarray
+    variant: str = ""
 
     def __post_init__(self):
         labels = np.asarray(self.labels, dtype=np.int64)
@@ -77,7 +79,7 @@ class SetResult:
         return self.probabilities.argmax(axis=1)
 
 
-def score(result: SetResult) -> dict:
+def score(result: SetResult, own_rows: bool = False) -> dict:
     """One row of scores.csv without what only the run knows (protocol, loss, sampler, backbone, epochs, seconds).
 
     All figures are in percent with two decimals; MCC runs from -100 to 100. Where a metric divides nothing by
@@ -85,12 +87,14 @@ def score(result: SetResult) -> dict:
     falls when a class has no chip in the test set. BalancedAccuracy averages over the classes that have chips.
     Accuracy, precision, recall and F1 are weighted by class support; a class's own four are one-vs-rest over all
     chips. AUROC is the mean over classes of one-vs-rest, None where a class has no chip or all chips.
+    own_rows: a class's four are computed on its own chips only, as the published code did: the precision of a class
+    is then 100 or 0, whatever the model answers for the others.
     """
     labels, predictions, k = result.labels, result.predictions, len(result.classes)
     low, high = macro_f1_interval(result)
     fractions = {
         **_weighted_four(labels, predictions, k),
-        **_class_fours(labels, predictions, result.classes),
+        **_class_fours(labels, predictions, result.classes, own_rows),
         "MacroF1": macro_f1(labels, predictions, k),
         # balanced_accuracy_score gives the same and warns about answers that are nobody's label.
         "BalancedAccuracy": recall_score(labels, predictions, labels=np.unique(labels), average="macro"),
@@ -108,6 +112,7 @@ def score(result: SetResult) -> dict:
         "Collapsed": len(np.unique(predictions)) == 1,
         "Seed": result.seed,
         "TestChips": len(labels),
+        "Variant": result.variant,
     }
 
 
@@ -126,14 +131,19 @@ def _weighted_four(labels: np.ndarray, predictions: np.ndarray, k: int) -> dict[
     return dict(zip(FOUR, (accuracy_score(labels, predictions), *averages[:3]), strict=True))
 
 
-def _class_fours(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predictions, labels=range(len(classes)), average=None, zero_division=0
-    )
+def _class_fours(
+    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], own_rows: bool
+) -> dict[str, float]:
     fours = {}
     for index, name in enumerate(classes):
-        accuracy = accuracy_score(labels == index, predictions == index)
-        values = (accuracy, precision[index], recall[index], f1[index])
+        judged = labels == index if own_rows else slice(None)
+        is_class, is_answer = labels[judged] == index, predictions[judged] == index
+        values = (0.0, 0.0, 0.0, 0.0)
+        if len(is_class):
+            precision, recall, f1, _ = precision_recall_fscore_support(
+                is_class, is_answer, average="binary", zero_division=0
+            )
+            values = ((is_class == is_answer).mean(), precision, recall, f1)
         fours |= dict(zip(class_columns(name), values, strict=True))
     return fours
 
@@ -238,7 +248,7 @@ def write_predictions(path: Path, results: Iterable[SetResult]) -> None:
 
 
 def _prediction_frame(result: SetResult) -> pd.DataFrame:
-    run = {"Trained": result.trained, "Tested": result.tested, "Model": result.model, "Seed": result.seed}
+    run = dict(zip(RUN_KEY, (result.trained, result.tested, result.model, result.seed, result.variant), strict=True))
     names = np.array(result.classes, dtype=object)
     frame = pd.DataFrame({"chip": list(result.chips), "vessel": list(result.vessels), "label": names[result.labels]})
     for index, name in enumerate(result.classes):
@@ -264,8 +274,8 @@ def read_predictions(path: Path) -> list[SetResult]:
         raise UserError(f"{path}: holds a value that is none ({error}); write it with test_models.py") from error
 
 
-def _result_of_group(key: tuple[str, str, str, str], group: pd.DataFrame) -> SetResult:
-    trained, tested, model, seed = key
+def _result_of_group(key: tuple[str, ...], group: pd.DataFrame) -> SetResult:
+    trained, tested, model, seed, variant = key
     # A run on other classes leaves the columns of these classes empty.
     columns = [column for column in group if column.startswith("p_") and group[column].ne("").any()]
     classes = tuple(column.removeprefix("p_") for column in columns)
@@ -279,23 +289,28 @@ def _result_of_group(key: tuple[str, str, str, str], group: pd.DataFrame) -> Set
         vessels=group["vessel"].tolist(),
         labels=np.array([classes.index(label) for label in group["label"]]),
         probabilities=group[columns].astype(float).to_numpy(),  # Python's parser: exact, unlike the fast ones of pandas
+        variant=variant,
     )
 
 
 def format_table(rows: Sequence[dict]) -> str:
-    """The rows of `score` as an aligned table that is Markdown too: for the terminal and for the README."""
-    header = ["Trained", "Tested", "Model", "Accuracy", "F1", f"MacroF1 [{INTERVAL_PERCENT} %]", "Collapsed"]
-    lines = [[*map(str, (row["Trained"], row["Tested"], row["Model"])), *_figures(row)] for row in rows]
+    """The rows of `score` as an aligned table that is Markdown too: for the terminal and for the README.
+
+    Variant and Seed have a column where the rows differ in them.
+    """
+    names = ["Trained", "Tested", "Model"]
+    names += [name for name in ("Variant", "Seed") if len({row[name] for row in rows}) > 1]
+    header = [*names, "Accuracy", "F1", f"MacroF1 [{INTERVAL_PERCENT} %]", "Collapsed"]
+    lines = [[*(str(row[name]) for name in names), *_figures(row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    text_columns = 3
 
     def line(cells: Sequence[str]) -> str:
-        left = [cell.ljust(width) for cell, width in zip(cells[:text_columns], widths, strict=False)]
-        right = [cell.rjust(width) for cell, width in zip(cells[text_columns:], widths[text_columns:], strict=True)]
+        left = [cell.ljust(width) for cell, width in zip(cells[: len(names)], widths, strict=False)]
+        right = [cell.rjust(width) for cell, width in zip(cells[len(names) :], widths[len(names) :], strict=True)]
         return f"| {' | '.join(left + right)} |"
 
-    left_rules = ["-" * width for width in widths[:text_columns]]
-    right_rules = ["-" * (width - 1) + ":" for width in widths[text_columns:]]
+    left_rules = ["-" * width for width in widths[: len(names)]]
+    right_rules = ["-" * (width - 1) + ":" for width in widths[len(names) :]]
     return "\n".join([line(header), f"| {' | '.join(left_rules + right_rules)} |", *map(line, lines)])
 
 

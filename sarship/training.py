@@ -4,6 +4,7 @@ Every epoch draws from generators seeded by (seed, epoch), so a run that was kil
 weights as one that was not.
 """
 
+import copy
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sarship.augment import FLIPS, apply_flips, draw_flips
+from sarship.augment import AUGMENTATIONS, FLIPS, Augmentation, apply_flips, apply_steps, draw_flips
 from sarship.command import UserError
 from sarship.files import whole_file
 from sarship.losses import LOSSES
+from sarship.sampling import epoch_order
 from sarship.scores import macro_f1
 
 CHECKPOINT_SECONDS = 60  # at most this much work is lost when a run is killed in the middle
@@ -26,14 +28,20 @@ TEST_BATCH = 256
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. Every field changes the result, so every field is part of a run's key."""
+    """How a network is trained. Every field changes the result, so every field is part of a run's key.
+
+    loss, sampler, augment: keys of LOSSES, SAMPLERS and AUGMENTATIONS. detached: the published flaw in which the
+    optimizer holds the weights of another copy of the network.
+    """
 
     epochs: int
     batch_size: int
     learning_rate: float
     weight_decay: float
     loss: str
-    flips: bool
+    sampler: str
+    augment: str
+    detached: bool
     seed: int
 
 
@@ -116,16 +124,16 @@ def fit(
     removes it. Returns the progress: history of epochs with train_loss, val_loss and val_macro_f1 (None without val).
     """
     network.to(device.name, memory_format=torch.channels_last)
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    held = copy.deepcopy(network) if recipe.detached else network
+    trained = [parameter for parameter in held.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     progress = _resume(checkpoint, network, optimizer)
     pixels, labels = torch.from_numpy(train.pixels).to(device.name), torch.from_numpy(train.labels).to(device.name)
     class_counts = torch.bincount(labels, minlength=train.classes).float()
     started = time.monotonic()
-    if network.frozen:
-        chips = _HeadOnly(network, pixels, device, recipe.flips)
-    else:
-        chips = _WholeNetwork(network, pixels, device)
+    augmentation = AUGMENTATIONS[recipe.augment]
+    constant = network.is_constant_backbone and augmentation.is_flips_only
+    chips = (_HeadOnly if constant else _WholeNetwork)(network, pixels, augmentation, device)
     saved_at = time.monotonic()
     with tqdm(total=recipe.epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
         while progress.epoch < recipe.epochs:
@@ -148,29 +156,32 @@ def fit(
 
 
 class _WholeNetwork:
-    """Training chips as they go through backbone and head."""
+    """Training chips as they go through augmentation, backbone and head."""
 
-    def __init__(self, network: nn.Module, pixels: Tensor, device: Device):
-        self._network, self._pixels, self._device = network, pixels, device
+    def __init__(self, network: nn.Module, pixels: Tensor, augmentation: Augmentation, device: Device):
+        self._network, self._pixels, self._augmentation, self._device = network, pixels, augmentation, device
 
-    def logits(self, batch: Tensor, flips: Tensor) -> Tensor:
-        """(batch, classes) of the chips `batch`, mirrored as `flips` says."""
+    def logits(self, batch: Tensor, draws: "_Draws") -> Tensor:
+        """(batch, classes) of the chips `batch`, each changed by its own draw."""
+        flips = draw_flips(len(batch), draws.on_cpu, self._augmentation.flips)
         chips = apply_flips(to_float(self._pixels[batch]), flips)
+        chips = apply_steps(chips, self._augmentation, draws.on_device)
         with self._device.autocast():
             return self._network(chips)
 
 
 class _HeadOnly:
-    """Training chips of a frozen backbone: pooled features of every chip and mirror image, computed once.
+    """Training chips of a constant backbone: pooled features of every chip and mirror image, computed once.
 
     The backbone is in evaluation mode and gets no gradient, so it gives the same features in every epoch; the head's
     first layer, a pooling, has no weights either.
     """
 
-    def __init__(self, network: nn.Module, pixels: Tensor, device: Device, with_flips: bool):
-        self._network, self._device = network, device
+    def __init__(self, network: nn.Module, pixels: Tensor, augmentation: Augmentation, device: Device):
+        self._network, self._flips, self._device = network, augmentation.flips, device
         network.eval()
-        self._features = torch.stack([self._all(pixels, flip) for flip in range(FLIPS if with_flips else 1)])
+        self._features = torch.stack([self._all(pixels, flip) for flip in self._flips])
+        self._place = torch.tensor([self._flips.index(flip) if flip in self._flips else -1 for flip in range(FLIPS)])
 
     @torch.no_grad()
     def _all(self, pixels: Tensor, flip: int) -> Tensor:
@@ -181,17 +192,29 @@ class _HeadOnly:
                 pooled.append(self._network.pooled_features(chips))
         return torch.cat(pooled)
 
-    def logits(self, batch: Tensor, flips: Tensor) -> Tensor:
+    def logits(self, batch: Tensor, draws: "_Draws") -> Tensor:
+        """(batch, classes) of the chips `batch`, each mirrored by its own draw."""
+        places = self._place[draw_flips(len(batch), draws.on_cpu, self._flips)]
         with self._device.autocast():
-            return self._network.classifier[1:](self._features[flips.to(batch.device), batch])
+            return self._network.classifier[1:](self._features[places.to(batch.device), batch])
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """Where an epoch's random numbers come from: what is small on the CPU, what has a chip's size on the device."""
+
+    on_cpu: torch.Generator
+    on_device: torch.Generator
 
 
 def _train_epoch(network, optimizer, chips, labels, class_counts, recipe: Recipe, epoch: int, device: Device) -> float:
     """One pass over the training chips in random order; returns the mean loss."""
-    generator = torch.Generator().manual_seed(_epoch_seed(recipe.seed, epoch))
-    torch.manual_seed(_epoch_seed(recipe.seed, epoch))  # dropout draws from the global generator
-    loss_function = LOSSES[recipe.loss]
-    batches = torch.randperm(len(labels), generator=generator).to(device.name).split(recipe.batch_size)
+    seed = _epoch_seed(recipe.seed, epoch)
+    torch.manual_seed(seed)  # dropout draws from the global generator
+    draws = _Draws(torch.Generator().manual_seed(seed), torch.Generator(device.name).manual_seed(seed))
+    loss_function, progress = LOSSES[recipe.loss], (epoch - 1) / recipe.epochs
+    order = epoch_order(labels.cpu(), recipe.sampler, draws.on_cpu)
+    batches = order.to(device.name).split(recipe.batch_size)
     network.train()
     total, seen = torch.zeros((), device=device.name), 0
     for index, batch in enumerate(batches):
@@ -199,8 +222,7 @@ def _train_epoch(network, optimizer, chips, labels, class_counts, recipe: Recipe
             continue  # batch norm has no variance over one chip; another chip is left over in the next epoch
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _schedule(epoch - 1 + index / len(batches), recipe.epochs)
-        flips = draw_flips(len(batch), generator) if recipe.flips else torch.zeros(len(batch), dtype=torch.long)
-        loss = loss_function(chips.logits(batch, flips).float(), labels[batch], class_counts)
+        loss = loss_function(chips.logits(batch, draws).float(), labels[batch], class_counts, progress)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -240,13 +262,18 @@ def _is_best(progress: Progress) -> bool:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, pixels: np.ndarray, device: Device) -> np.ndarray:
-    """Class probabilities (chips, classes) float64 of chips (chips, rows, cols) uint8; no random transform."""
+def predict(network: nn.Module, pixels: np.ndarray, device: Device, flips: Tensor | None = None) -> np.ndarray:
+    """Class probabilities (chips, classes) float64 of chips (chips, rows, cols) uint8; no random transform.
+
+    flips: (chips,) how each chip is mirrored first, which only the published flaw asks for.
+    """
     network.eval()
+    flips = torch.zeros(len(pixels), dtype=torch.long) if flips is None else flips
     logits = []
-    for batch in torch.from_numpy(pixels).split(TEST_BATCH):
+    for batch, batch_flips in zip(torch.from_numpy(pixels).split(TEST_BATCH), flips.split(TEST_BATCH), strict=True):
+        chips = apply_flips(to_float(batch.to(device.name)), batch_flips)
         with device.autocast():
-            logits.append(network(to_float(batch.to(device.name))).double().cpu())
+            logits.append(network(chips).double().cpu())
     return torch.softmax(torch.cat(logits), dim=1).numpy()
 
 

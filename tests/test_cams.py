@@ -26,7 +26,8 @@ def brightness_network(frozen: bool = False) -> ShipNetwork:
         answer.bias.zero_()
     features = nn.Sequential(seen, nn.ReLU(inplace=True))
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), answer)
-    network = ShipNetwork(features, head, cam_layer="features.1", frozen=frozen).eval()
+    network = ShipNetwork(features, head, cam_layer="features.1").eval()
+    network.freeze(len(features) if frozen else 0)
     network.scale_input(0, 1)
     return network
 
@@ -61,7 +62,15 @@ def test_briefly_trained_cnn_looks_at_the_blob():
     torch.manual_seed(0)
     network = build("CNN", 2, side)
     recipe = Recipe(
-        epochs=6, batch_size=16, learning_rate=1e-3, weight_decay=0, loss="cross_entropy", flips=False, seed=0
+        epochs=6,
+        batch_size=16,
+        learning_rate=1e-3,
+        weight_decay=0,
+        loss="cross_entropy",
+        sampler="none",
+        augment="none",
+        detached=False,
+        seed=0,
     )
     train, val = (LabelledChips(pixels[part], labels[part], 2) for part in (slice(n_train), slice(0)))
     fit(network, train, val, recipe, Device("cpu", torch.float32), None)
@@ -138,7 +147,8 @@ def test_every_method_gives_maps_from_0_to_1(method):
     torch.manual_seed(0)
     features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    network = ShipNetwork(features, head, "features.1", frozen=True).eval()
+    network = ShipNetwork(features, head, "features.1").eval()
+    network.freeze(len(features))
     maps = maps_of(network, np.stack([with_blob(20, 20, seed) for seed in range(3)]), None, method=method, batch_size=2)
     assert maps.heat.shape == (3, SIDE, SIDE) and maps.heat.min() >= 0 and maps.heat.max() <= 1
     assert maps.probabilities.sum(axis=1) == pytest.approx(1)

@@ -17,27 +17,49 @@ def parser():
 
 def test_defaults_study_and_command_line_in_that_order(tmp_path):
     study = tmp_path / "study.toml"
-    study.write_text('[do]\nepochs = 5\nclasses = ["x", "y"]\n[other]\nunknown = 1\n')
-    assert parse(parser(), "do", []).epochs == 3
-    assert parse(parser(), "do", ["--study", str(study)]).epochs == 5
-    chosen = parse(parser(), "do", ["--study", str(study), "--epochs", "7"])
+    study.write_text('[test_models]\nepochs = 5\nclasses = ["x", "y"]\n[grad_cams]\nunknown = 1\n')
+    assert parse(parser(), "test_models", []).epochs == 3
+    assert parse(parser(), "test_models", ["--study", str(study)]).epochs == 5
+    chosen = parse(parser(), "test_models", ["--study", str(study), "--epochs", "7"])
     assert (chosen.epochs, chosen.classes) == (7, ["x", "y"])
 
 
 @pytest.mark.parametrize(
-    "text", ["[do]\nepoch = 5\n", "[do]\nepochs = 'many'\n", "[do\n", "do = 5\n", "[do]\ngeometry = 'flat'\n"]
+    "text",
+    [
+        "[test_models]\nepoch = 5\n",
+        "[test_models]\nepochs = 'many'\n",
+        "[test_models\n",
+        "test_models = 5\n",
+        "[test_models]\ngeometry = 'flat'\n",
+    ],
 )
 def test_a_bad_study_is_an_error_that_names_it(tmp_path, text):
     study = tmp_path / "study.toml"
     study.write_text(text)
     with pytest.raises(UserError, match=r"study\.toml"):
-        parse(parser(), "do", ["--study", str(study)])
+        parse(parser(), "test_models", ["--study", str(study)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[test_models]\nepoch = 5\n", r"no option 'epoch'; the nearest is 'epochs'"),
+        ("[test_models]\nnothing-like-it = 5\n", r"no option 'nothing-like-it'; the nearest is"),
+        ("[test_model]\nepochs = 5\n", r"no command for 'test_model'; the nearest is 'test_models'"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_right_one(tmp_path, text, message):
+    study = tmp_path / "study.toml"
+    study.write_text(text)
+    with pytest.raises(UserError, match=message):
+        parse(parser(), "test_models", ["--study", str(study)])
 
 
 @pytest.mark.parametrize("argv", [["--epochs", "x"], ["--epoch", "3"], ["stray"], ["--study", "absent.toml"]])
 def test_bad_options_are_user_errors(argv):
     with pytest.raises(UserError):
-        parse(parser(), "do", argv)
+        parse(parser(), "test_models", argv)
 
 
 def test_a_user_error_is_one_line_and_status_2(capsys, monkeypatch):

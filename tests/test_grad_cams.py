@@ -16,6 +16,7 @@ import grad_cams
 from models import build
 from sarship.command import UserError
 from sarship.prepared import MANIFEST_COLUMNS, write_manifest
+from sarship.resplit import SPLIT_SWITCHES
 from sarship.runs import write_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +46,9 @@ def write_model(out: Path, model: str, trained: str, classes: list[str] = CLASSE
     folder = out / "trained_models"
     folder.mkdir(exist_ok=True)
     state = build(model, len(classes), SIDE).state_dict() if model != "HOG_SVM" else {}
-    meta = {"model": model, "trained": trained, "seed": seed, "classes": classes, "image_size": SIDE, "heads": "fitted"}
+    settings = {**dict.fromkeys(SPLIT_SWITCHES, False), "split_seed": 1}
+    meta = {"model": model, "trained": trained, "seed": seed, "variant": "", "classes": classes, "image_size": SIDE}
+    meta |= {"heads": "fitted", "loss": "cross_entropy", "pooled_cam": False, "settings": settings}
     write_run(folder / f"{model}_{trained}.pt", state, meta, [], {})
 
 
@@ -105,7 +108,7 @@ def test_attention_has_a_row_for_each_chip_shown(explained):
     attention = pd.read_csv(explained / "Exp_images" / "attention.csv")
     assert len(attention) == 2 * (3 + 3 + 2) + 2 * (3 + 3)
     assert list(attention.columns) == [
-        *["trained", "tested", "model", "seed", "chip", "class", "predicted", "probability", "ship_pixels"],
+        *["trained", "tested", "model", "seed", "variant", "chip", "class", "predicted", "probability", "ship_pixels"],
         *["energy_on_ship", "peak_on_ship", "uniform_energy", "uniform_peak", "constant"],
     ]
     assert (attention.ship_pixels > 0).all()  # every bar is found

@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from models import LEAST_CAM_SIDE, MODELS, build, load_imagenet_backbone, load_trained, load_trained_backbone
+from models import (
+    LEAST_CAM_SIDE,
+    MODELS,
+    UNFREEZE,
+    build,
+    layers_to_freeze,
+    load_imagenet_backbone,
+    load_trained,
+    load_trained_backbone,
+)
 from sarship.command import UserError
-from sarship.runs import write_run
+from sarship.runs import drop_state, write_run
 from sarship.training import LabelledChips, Recipe, choose_device, fit, predict
 
-RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=1e-3, weight_decay=0.01, loss="cross_entropy", flips=True, seed=1)
+RECIPE = Recipe(
+    epochs=2, batch_size=4, learning_rate=1e-3, weight_decay=0.01, loss="cross_entropy", sampler="none",
+    augment="strict", detached=False, seed=1,
+)  # fmt: skip
 
 
 def chips(count: int, size: int = 32, seed: int = 0) -> LabelledChips:
@@ -59,6 +71,45 @@ def test_frozen_means_frozen_parameters_and_buffers(name):
     assert all(moved), "and the head did train"
 
 
+def test_drifting_batchnorm_moves_the_buffers_of_a_frozen_backbone_and_nothing_else_does():
+    network = build("Fine_ResNet", 3, 32)
+    network.freeze(len(network.features), drifting=True)
+    before = {key: value.clone() for key, value in network.features.state_dict().items()}
+    fit(network, chips(12), chips(6, seed=1), RECIPE, choose_device("cpu", "float32"), None)
+    moved = {key for key, value in network.features.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {key for key in before if key.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+
+
+@pytest.mark.parametrize("name", ["CNN", "VGG", "ResNet"])
+@pytest.mark.parametrize("unfreeze", UNFREEZE)
+def test_unfreeze_opens_stages_from_the_end(name, unfreeze):
+    """Parameters and buffers of the first stages stay, those of the last move; all move once the backbone is free."""
+    network = build(name, 3, 32)
+    stages = MODELS[name].backbone().stages
+    opened = {"none": 0, "last1": 1, "last2": 2, "all": len(stages)}[unfreeze]
+    network.freeze(layers_to_freeze(name, unfreeze))
+    before = {key: value.clone() for key, value in network.features.state_dict().items()}
+    fit(network, chips(12), chips(6, seed=1), RECIPE, choose_device("cpu", "float32"), None)
+    children = [child for child, _ in network.features.named_children()]
+    first_open = len(children) if opened == 0 else stages[-opened]
+    for key, value in network.features.state_dict().items():
+        is_open = children.index(key.split(".")[0]) >= first_open
+        if not is_open:
+            assert torch.equal(value, before[key]), key
+        elif key.endswith(("weight", "running_mean")):
+            assert not torch.equal(value, before[key]), key
+
+
+def test_the_cosine_layer_is_the_cosine_times_the_scale_of_the_paper():
+    network = build("CNN", 3, 32, cosine=True)
+    layer = network.classifier[-1]
+    features = torch.randn(5, 256)
+    logits = layer(features)
+    by_hand = 30 * (features @ layer.weight.T) / (features.norm(dim=1)[:, None] * layer.weight.norm(dim=1))
+    assert torch.allclose(logits, by_hand, atol=1e-4)
+    assert torch.allclose(layer(7 * features), logits, atol=1e-4), "the length of the features does not matter"
+
+
 @pytest.mark.parametrize("name", ["CNN", "ResNet"])
 def test_a_free_backbone_does_move_so_that_the_hash_can_tell(name):
     network = build(name, 3, 32)
@@ -75,7 +126,7 @@ def test_the_published_cnn_head_has_822_million_weights():
 
 def test_the_published_resnet_head_sees_ten_distinct_numbers():
     network = build("ResNet", 3, 64, heads="published").eval()
-    pooled = network.classifier[0](torch.rand(1, 2048, 2, 2))
+    pooled = network.classifier[:2](torch.rand(1, 2048, 2, 2))
     assert pooled.shape == (1, 100)
     assert len(pooled.unique()) == 10
 
@@ -128,7 +179,8 @@ def test_imagenet_weights_are_loaded_from_the_file_that_the_message_names(name, 
 
 
 def save(network, name: str, path) -> None:
-    meta = {"model": name, "classes": ["a", "b", "c"], "image_size": 32, "heads": "fitted"}
+    meta = {"model": name, "classes": ["a", "b", "c"], "image_size": 32, "heads": "fitted", "loss": "cross_entropy"}
+    meta |= {"pooled_cam": False}
     write_run(path, network.state_dict(), meta, [], {})
 
 
@@ -164,3 +216,22 @@ def test_a_foreign_or_damaged_model_file_is_refused(tmp_path):
     torch.save({"weights": torch.zeros(1)}, path)
     with pytest.raises(UserError, match="no trained model"):
         load_trained(path)
+    torch.save({"state": {}, "meta": {}, "history": [], "tests": {}}, path)
+    with pytest.raises(UserError, match="older form"):
+        load_trained(path)
+
+
+def test_a_model_file_without_weights_says_how_it_was_made(tmp_path):
+    save(build("CNN", 3, 32), "CNN", tmp_path / "CNN.pt")
+    drop_state(tmp_path / "CNN.pt")
+    with pytest.raises(UserError, match=r"CNN\.pt: was made with --no-weights"):
+        load_trained(tmp_path / "CNN.pt")
+
+
+@pytest.mark.parametrize("name", ["ResNet", "VGG"])
+def test_pooled_cam_points_at_the_pool_of_resnets_only(tmp_path, name):
+    network = build(name, 3, 32)
+    meta = {"model": name, "classes": ["a", "b", "c"], "image_size": 32, "heads": "fitted", "loss": "cross_entropy"}
+    write_run(tmp_path / "x.pt", network.state_dict(), meta | {"pooled_cam": True}, [], {})
+    loaded, _ = load_trained(tmp_path / "x.pt")
+    assert (loaded.cam_layer == "classifier.0") == (name == "ResNet")

@@ -218,10 +218,10 @@ def test_probabilities_come_back_to_the_last_bit(tmp_path_factory, exponent, see
     ("text", "named"),
     [
         ("", "cannot be read"),
-        ("Trained,Tested,Model,Seed,chip,vessel,label,p_Cargo\n", "no rows"),
-        ("Trained,Tested,Model,Seed,chip,label,p_Cargo\nA,A,CNN,0,c,Cargo,1\n", "column vessel"),
-        ("Trained,Tested,Model,Seed,chip,vessel,label,p_Cargo\nA,A,CNN,0,c,1,Cargo,half\n", "half"),
-        ("Trained,Tested,Model,Seed,chip,vessel,label,p_Cargo\nA,A,CNN,0,c,1,Tug,1\n", "none"),
+        ("Trained,Tested,Model,Seed,Variant,chip,vessel,label,p_Cargo\n", "no rows"),
+        ("Trained,Tested,Model,Seed,Variant,chip,label,p_Cargo\nA,A,CNN,0,,c,Cargo,1\n", "column vessel"),
+        ("Trained,Tested,Model,Seed,Variant,chip,vessel,label,p_Cargo\nA,A,CNN,0,,c,1,Cargo,half\n", "half"),
+        ("Trained,Tested,Model,Seed,Variant,chip,vessel,label,p_Cargo\nA,A,CNN,0,,c,1,Tug,1\n", "none"),
     ],
 )
 def test_bad_predictions_file_is_named_in_one_line(tmp_path, text, named):
@@ -242,7 +242,23 @@ def test_scores_file_has_the_columns_of_the_design_in_order(tmp_path):
     assert header == [
         *["Trained", "Tested", "Model", *figures, *[f"{prefix}-{figure}" for prefix in "CFT" for figure in figures]],
         *["MacroF1", "BalancedAccuracy", "MCC", "AUROC", "ECE", "MacroF1_low", "MacroF1_high", "Collapsed"],
-        *["Protocol", "Loss", "Sampler", "Backbone", "Seed", "Epochs", "Seconds", "TestChips"],
+        *[
+            "Protocol",
+            "Loss",
+            "Sampler",
+            "Backbone",
+            "Seed",
+            "Epochs",
+            "Seconds",
+            "TestChips",
+            "Augment",
+            "Heads",
+            "Unfreeze",
+            "LearningRate",
+            "Flaws",
+            "Changed",
+            "Variant",
+        ],
     ]
     row = dict(zip(header, cells, strict=True))
     assert row["Accuracy"] == "100.00" and row["AUROC"] == "" and row["Collapsed"] == "False"

@@ -7,9 +7,10 @@ from torch import nn
 
 from models import build
 from sarship import training
-from sarship.augment import apply_flips, draw_flips
+from sarship.augment import AUGMENTATIONS
 from sarship.command import UserError
-from sarship.losses import LOSSES
+from sarship.losses import COSINE_LOSSES, LOSSES
+from sarship.sampling import SAMPLERS
 from sarship.training import (
     LabelledChips,
     Progress,
@@ -27,7 +28,8 @@ CPU = choose_device("cpu", "float32")
 
 def recipe(**changes) -> Recipe:
     defaults = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-3, "weight_decay": 0.0}
-    return Recipe(**{**defaults, "loss": "cross_entropy", "flips": True, "seed": 3, **changes})
+    defaults |= {"loss": "cross_entropy", "sampler": "none", "augment": "strict", "detached": False, "seed": 3}
+    return Recipe(**{**defaults, **changes})
 
 
 def bars(count: int, seed: int) -> LabelledChips:
@@ -112,21 +114,19 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["Fine_VGG", "Fine_ResNet"])
-@pytest.mark.parametrize("flips", [True, False])
-def test_features_computed_once_give_the_weights_of_the_long_way(name, flips, monkeypatch):
+@pytest.mark.parametrize("augment", ["none", "published", "strict"])
+def test_features_computed_once_give_the_weights_of_the_long_way(name, augment, monkeypatch):
     """The head alone on kept features, against backbone and head in every epoch: the same to rounding."""
     train, val = bars(24, 1), bars(6, 2)
 
     def trained() -> tuple[list[dict], torch.Tensor]:
         torch.manual_seed(0)
         network = build(name, 3, 32)
-        progress = fit(network, train, val, recipe(epochs=2, flips=flips, learning_rate=1e-4), CPU, None)
+        progress = fit(network, train, val, recipe(epochs=2, augment=augment, learning_rate=1e-4), CPU, None)
         return progress.history, torch.cat([weight.flatten() for weight in network.classifier.parameters()])
 
     short_history, short = trained()
-    monkeypatch.setattr(
-        training, "_HeadOnly", lambda network, pixels, device, _: _WholeNetwork(network, pixels, device)
-    )
+    monkeypatch.setattr(training, "_HeadOnly", _WholeNetwork)
     long_history, long = trained()
     assert torch.allclose(short, long, atol=1e-5)
     assert [row["train_loss"] for row in short_history] == pytest.approx(
@@ -149,30 +149,43 @@ def test_predict_is_deterministic_and_normalised_and_leaves_chips_alone():
     assert one_by_one == pytest.approx(first, abs=1e-5)
 
 
-def test_each_chip_has_its_own_flip():
-    chips = torch.arange(4.0).view(1, 1, 2, 2).expand(200, 1, 2, 2)
-    flipped = apply_flips(chips, draw_flips(200, torch.Generator().manual_seed(1)))
-    kinds, counts = flipped.flatten(1).unique(dim=0, return_counts=True)
-    assert len(kinds) == 4
-    assert counts.min() > 25
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_detached_optimizer_leaves_every_weight_as_it_was(detached):
+    network = build("CNN", 3, 32)
+    before = [parameter.clone() for parameter in network.parameters()]
+    fit(network, bars(32, 1), bars(8, 2), recipe(epochs=2, detached=detached), CPU, None)
+    same = [torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True)]
+    assert all(same) if detached else not any(same)
+
+
+def test_every_augmentation_sampler_and_loss_trains_and_repeats():
+    train, val = bars(24, 1), bars(6, 2)
+    for changes in (
+        *({"augment": name} for name in AUGMENTATIONS),
+        *({"sampler": name} for name in SAMPLERS),
+        *({"loss": name} for name in LOSSES),
+    ):
+        histories = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            network = build("CNN", 3, 32, cosine=changes.get("loss") in COSINE_LOSSES)
+            histories.append(fit(network, train, val, recipe(epochs=2, **changes), CPU, None).history)
+        assert histories[0] == histories[1], changes
+        assert all(np.isfinite(row["train_loss"]) for row in histories[0]), changes
+
+
+def test_flips_of_test_chips_are_only_made_when_asked_for():
+    network, pixels = build("CNN", 3, 32), np.random.default_rng(1).integers(0, 256, (12, 32, 32), np.uint8)
+    flips = torch.arange(12) % 4
+    mirrored = pixels.copy()
+    for index, flip in enumerate(flips):
+        mirrored[index] = mirrored[index][:: -1 if flip % 2 else 1, :: -1 if flip // 2 else 1]
+    assert predict(network, pixels, CPU, flips) == pytest.approx(predict(network, mirrored, CPU), abs=1e-6)
+    assert not np.allclose(predict(network, pixels, CPU, flips), predict(network, pixels, CPU))
 
 
 def test_to_float_scales_to_one():
     assert to_float(torch.tensor([[[0, 255]]], dtype=torch.uint8)).flatten().tolist() == [0, 1]
-
-
-def test_weighted_cross_entropy_by_hand():
-    logits = torch.log(torch.tensor([[0.8, 0.2], [0.6, 0.4]]))
-    labels, counts = torch.tensor([0, 1]), torch.tensor([3.0, 1.0])
-    plain = LOSSES["cross_entropy"](logits, labels, counts)
-    weighted = LOSSES["weighted_cross_entropy"](logits, labels, counts)
-    assert plain.item() == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
-    assert weighted.item() == pytest.approx(-(1 / 3 * np.log(0.8) + np.log(0.4)) / (1 / 3 + 1))
-
-
-def test_a_class_without_chips_gets_no_weight():
-    loss = LOSSES["weighted_cross_entropy"](torch.zeros(2, 3), torch.tensor([0, 1]), torch.tensor([5.0, 5.0, 0.0]))
-    assert torch.isfinite(loss)
 
 
 def test_cuda_that_is_absent_is_said():

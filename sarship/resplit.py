@@ -1,0 +1,59 @@
+"""Prepared chips dealt anew, as a protocol's switches have it. The chips stay where they are; only splits change.
+
+In this order, so that each switch means the same with and without the others: chips are dealt at random
+(random_split), Mixed on its own (overlapping_mix), val joins train (last_epoch), train and test change places
+(inverted_split). With all of them on, 20 % of the chips train and 80 % test, as published.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from sarship.prepared import PreparedSet
+from sarship.splits import assign_splits
+
+MIXED = "Mixed"
+SPLIT_SWITCHES = ("random_split", "overlapping_mix", "last_epoch", "inverted_split")
+# Mixed has to be dealt by other random numbers than dataset_prep.py dealt by, whose seed is a small number.
+OWN_DEAL = 1_000_000_007
+
+
+def resplit(prepared: Mapping[str, PreparedSet], switches: Mapping, seed: int) -> dict[str, PreparedSet]:
+    """The prepared sets with the splits that `switches` ask for; without any, as they were prepared.
+
+    switches: SPLIT_SWITCHES, true or false. seed: of the deals; the same one gives the same splits.
+    Raises UserError where there are too few chips to deal.
+    """
+    manifests = {name: prepared_set.manifest for name, prepared_set in prepared.items()}
+    if switches["random_split"]:
+        manifests = _deal(manifests, "random", seed)
+    if switches["overlapping_mix"] and MIXED in manifests:
+        method = "random" if switches["random_split"] else "vessel"
+        own = assign_splits(manifests[MIXED], method, seed + OWN_DEAL)
+        manifests[MIXED] = manifests[MIXED].assign(split=own)
+    return {
+        name: prepared_set.with_splits(_renamed(manifests[name], switches)) for name, prepared_set in prepared.items()
+    }
+
+
+def _deal(manifests: Mapping[str, pd.DataFrame], method: str, seed: int) -> dict[str, pd.DataFrame]:
+    """Deal all chips of all sets together; Mixed, which joins the others, follows them."""
+    whole = pd.concat(manifests.values()).drop_duplicates(["dataset", "chip"])
+    whole = whole.sort_values(["dataset", "chip"], kind="stable", ignore_index=True)
+    split_of = dict(zip(_keys(whole), assign_splits(whole, method, seed), strict=True))
+    return {
+        name: manifest.assign(split=[split_of[key] for key in _keys(manifest)]) for name, manifest in manifests.items()
+    }
+
+
+def _keys(manifest: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(manifest["dataset"], manifest["chip"], strict=True))
+
+
+def _renamed(manifest: pd.DataFrame, switches: Mapping) -> np.ndarray:
+    new_name = {"train": "train", "val": "train" if switches["last_epoch"] else "val", "test": "test"}
+    if switches["inverted_split"]:
+        exchanged = {"train": "test", "test": "train", "val": "val"}
+        new_name = {old: exchanged[new] for old, new in new_name.items()}
+    return manifest["split"].map(new_name).to_numpy()

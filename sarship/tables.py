@@ -1,0 +1,210 @@
+"""Tables of a comparison: which configuration is best, and whether the difference is real.
+
+Every function gives a DataFrame, empty where nothing applies; figures are in percent and differences in percentage
+points. A difference called "Name" has the columns "Name", "Name_low", "Name_high", "Name p" and "Name Holm p"; the last
+is corrected over the rows of the table. What one option changes is in effects.py.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sarship.command import UserError
+from sarship.comparison import NO_DIFFERENCE, Answers, Bootstrap, Difference, holm, mcnemar, same_chips, seed_interval
+from sarship.configurations import Configuration
+from sarship.scores import FOUR
+
+PUBLISHED_KEY = ["Trained", "Tested", "Model"]
+PUBLISHED_FIGURES = ("Accuracy", "F1", "BalancedAccuracy")
+
+
+def find(configurations: Iterable[Configuration], model: str, trained: str, protocol: str) -> Configuration | None:
+    """The configuration that is as the protocol has it; None if there is none."""
+    for configuration in configurations:
+        found = (configuration.model, configuration.trained, configuration.protocol)
+        if configuration.is_plain and found == (model, trained, protocol):
+            return configuration
+    return None
+
+
+def test_sets(configurations: Iterable[Configuration]) -> list[str]:
+    """Names, in order of appearance."""
+    return list(dict.fromkeys(tested for configuration in configurations for tested in configuration.answers))
+
+
+def ranking(configurations: Sequence[Configuration], tested: str, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Configurations as their protocols have them, and baselines, on one test set; best macro-F1 first.
+
+    MacroF1 has its interval over vessels; "± seeds" is half the width of that over seeds, "Collapsed" counts runs.
+    """
+    rows = []
+    for configuration in configurations:
+        answers = configuration.answers.get(tested)
+        if not configuration.is_plain or answers is None:
+            continue
+        over_vessels, over_seeds = (
+            bootstrap.vessel_interval(answers, "MacroF1"),
+            seed_interval(answers.of_seeds("MacroF1")),
+        )
+        rows.append(
+            {
+                "Model": configuration.model,
+                "Trained": configuration.trained,
+                "Protocol": configuration.protocol,
+                "Seeds": answers.seeds,
+                "Collapsed": answers.collapsed,
+                "Chips": answers.chips,
+                "MacroF1": answers.mean("MacroF1"),
+                "MacroF1_low": over_vessels.low,
+                "MacroF1_high": over_vessels.high,
+                "± seeds": (over_seeds.high - over_seeds.low) / 2,
+                "BalancedAccuracy": answers.mean("BalancedAccuracy"),
+                "Accuracy": answers.mean("Accuracy"),
+                **{f"Recall {name}": answers.mean(f"Recall {name}") for name in answers.classes},
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table if table.empty else table.sort_values("MacroF1", ascending=False, kind="stable", ignore_index=True)
+
+
+def matrix(configurations: Sequence[Configuration], bootstrap: Bootstrap) -> pd.DataFrame:
+    """Macro-F1 of each model and protocol by training set (chains too) and test set, with its interval over vessels."""
+    rows = []
+    for configuration in configurations:
+        for tested, answers in configuration.answers.items() if configuration.is_plain else ():
+            low, high = bootstrap.vessel_interval(answers, "MacroF1")
+            run = {name: getattr(configuration, name.lower()) for name in ("Model", "Protocol", "Trained")}
+            figures = {"MacroF1": answers.mean("MacroF1"), "MacroF1_low": low, "MacroF1_high": high}
+            rows.append(run | {"Tested": tested} | figures)
+    return pd.DataFrame(rows)
+
+
+def transfer(configurations: Sequence[Configuration], bootstrap: Bootstrap) -> pd.DataFrame:
+    """What each chain has more than its base, and more than training on its target alone, on every test set."""
+    rows = []
+    for chain in configurations:
+        if "+" not in chain.trained or not set(chain.changed) <= {"unfreeze"}:
+            continue
+        base, _, target = chain.trained.rpartition("+")
+        for tested, answers in chain.answers.items():
+            rows.append(
+                {
+                    "Model": chain.model,
+                    "Variant": chain.variant,
+                    "Trained": chain.trained,
+                    "Tested": tested,
+                    "Seeds": answers.seeds,
+                    "MacroF1": answers.mean("MacroF1"),
+                }
+            )
+            for name, trained in (("Over base", base), ("Over target alone", target)):
+                other = find(configurations, chain.model, trained, chain.protocol)
+                reference = other.answers.get(tested) if other else None
+                rows[-1] |= difference_columns(name, compare(answers, reference, "MacroF1", bootstrap))
+    return with_holm(pd.DataFrame(rows), "Over base", "Over target alone")
+
+
+def pairwise(configurations: Sequence[Configuration], bootstrap: Bootstrap) -> pd.DataFrame:
+    """Every two models, strict, trained and tested on one set: macro-F1 of the better one less that of the other.
+
+    Raises UserError if the two were not tested on the same chips.
+    """
+    rows = []
+    chosen = [each for each in configurations if each.is_plain and each.protocol == "strict" and each.own]
+    for trained in dict.fromkeys(each.trained for each in chosen if "+" not in each.trained):
+        models = [each for each in chosen if each.trained == trained]
+        models.sort(key=lambda each: -each.own.mean("MacroF1"))
+        for better, other in combinations(models, 2):
+            if not same_chips(better.own, other.own):
+                raise UserError(
+                    f"{better.name} and {other.name}: were tested on different chips of {trained}; "
+                    "compare runs of one prepared folder only"
+                )
+            rows.append(
+                {
+                    "Trained": trained,
+                    "Better": better.model,
+                    "Other": other.model,
+                    "Seeds": seed_counts(better.own, other.own),
+                    **difference_columns("Difference", compare(better.own, other.own, "MacroF1", bootstrap)),
+                    "McNemar p": mcnemar(better.own, other.own),
+                }
+            )
+    return with_holm(pd.DataFrame(rows), "Difference")
+
+
+def read_published(folder: Path) -> pd.DataFrame:
+    """The published tables of per-class scores, with the column "Table" in front; other tables there are left alone.
+
+    BalancedAccuracy is the mean of the recalls. Collapsed: one recall is 100 and the others are 0.
+    Raises UserError if the folder holds none, or one cannot be read.
+    """
+    tables = []
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read as a published table ({error})") from error
+        recalls = [column for column in table if column.endswith("-Recall")]
+        if {*PUBLISHED_KEY, *FOUR} <= set(table.columns) and recalls:
+            values = np.sort(table[recalls].to_numpy(dtype=float), axis=1)  # (rows, classes)
+            table["BalancedAccuracy"] = values.mean(axis=1)
+            table["Collapsed"] = (values[:, -1] == 100) & (values[:, :-1] == 0).all(axis=1)
+            tables.append(table.assign(Table=path.stem)[["Table", *PUBLISHED_KEY, *PUBLISHED_FIGURES, "Collapsed"]])
+    if not tables:
+        raise UserError(f"{folder}: holds no published table of scores; take studies/published of the repository")
+    return pd.concat(tables, ignore_index=True)
+
+
+def published(
+    published_rows: pd.DataFrame, configurations: Sequence[Configuration], bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """Published figures beside those of both protocols, with their interval over vessels and seeds.
+
+    Only what was run here: rows without a figure of either protocol are left out.
+    """
+    rows = []
+    for published_row in published_rows.to_dict("records"):
+        row = {name: published_row[name] for name in ("Table", *PUBLISHED_KEY, "Collapsed")}
+        row |= {f"Article: {figure}": published_row[figure] for figure in PUBLISHED_FIGURES}
+        is_there = False
+        for protocol in ("published", "strict"):
+            found = find(configurations, published_row["Model"], published_row["Trained"], protocol)
+            answers = found.answers.get(published_row["Tested"]) if found else None
+            is_there |= answers is not None
+            for figure in PUBLISHED_FIGURES:
+                low, high = bootstrap.interval(answers, figure) if answers else (np.nan, np.nan)
+                name = f"{protocol}: {figure}"
+                row |= {name: answers.mean(figure) if answers else np.nan, f"{name}_low": low, f"{name}_high": high}
+        if is_there:
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compare(answers: Answers, reference: Answers | None, figure: str, bootstrap: Bootstrap) -> Difference:
+    """answers - reference; NO_DIFFERENCE without a reference."""
+    return NO_DIFFERENCE if reference is None else bootstrap.difference([(answers, reference)], figure)
+
+
+def seed_counts(one: Answers, other: Answers | None) -> str:
+    """ "3 / 1": how many seeds stand on each side of a difference."""
+    return f"{one.seeds} / {other.seeds if other else 0}"
+
+
+def difference_columns(name: str, difference: Difference) -> dict[str, float]:
+    return {
+        name: difference.value,
+        f"{name}_low": difference.low,
+        f"{name}_high": difference.high,
+        f"{name} p": difference.p,
+    }
+
+
+def with_holm(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The table with "<name> Holm p" after each "<name> p"."""
+    for name in names if len(table) else ():
+        table.insert(table.columns.get_loc(f"{name} p") + 1, f"{name} Holm p", holm(table[f"{name} p"]))
+    return table
