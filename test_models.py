@@ -34,7 +34,7 @@ from sarship.files import writable_folder
 from sarship.ledger import Ledger, results_of
 from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.planning import BASELINES, needs, plan
-from sarship.prepared import PreparedSet, list_datasets, read_dataset
+from sarship.prepared import PreparedSet, list_datasets, read_dataset, read_options
 from sarship.protocols import PROTOCOLS, SWITCHES
 from sarship.resplit import SPLIT_SWITCHES, resplit
 from sarship.runs import Run, drop_state, is_done, model_path, read_run, state_of, write_run
@@ -96,6 +96,17 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
+def check_augmentation(chosen: argparse.Namespace) -> None:
+    """UserError if an augmentation takes pixels for amplitude that are decibels."""
+    amplitude_only = [name for name in chosen.augment or () if not AUGMENTATIONS[name].is_flips_only]
+    made_with = chosen.out / "prepared" / "options.json"
+    if amplitude_only and made_with.exists() and read_options(chosen.out)["options"].get("pixels") == "calibrated":
+        raise UserError(
+            f"--augment {amplitude_only[0]}: its speckle and gain are made for amplitude, and the chips were prepared "
+            "with --pixels calibrated (dB); choose --augment strict, or prepare with --pixels uint8"
+        )
+
+
 def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
     """The runs that are not done yet, or start from one that is not."""
     waiting: dict[str, Run] = {}
@@ -124,11 +135,12 @@ def train_network(
     network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"], cosine)
     twin = ledger.path_by_key.get(run.training_key)  # a run that differs in testing only
     progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device)
+    network.to(device.name, memory_format=torch.channels_last)  # in another order of memory, rounding differs
     tests = {}
     for number, (name, tested) in enumerate(view.items()):
         pixels = tested.pixels("test")
         flips = draw_flips(len(pixels), test_generator(run.seed, number)) if settings["test_time_flip"] else None
-        tests[name] = predict(network.to(device.name), pixels, device, flips)
+        tests[name] = predict(network, pixels, device, flips)
     meta = describe(run, settings["backbone"], progress.seconds, device, source.image_size)
     meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
     meta |= {name: settings[name] for name in ("heads", "loss", "sampler", "augment", "learning_rate", "pooled_cam")}
@@ -283,6 +295,7 @@ def main(argv: list[str] | None = None) -> None:
         """The prepared sets as a run with such settings splits them."""
         return dealt(frozenset(name for name in SPLIT_SWITCHES if settings[name]), settings["split_seed"])
 
+    check_augmentation(chosen)
     runs = plan(chosen, MODELS, data, classes)
     ledger = Ledger(chosen.out, data, view, [*MODELS, *BASELINES], header(chosen, device))
     ledger.read_all(replaced=runs if chosen.overwrite else [])

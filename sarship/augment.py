@@ -147,9 +147,10 @@ def sub_aperture_blur(chips: Tensor, generator: torch.Generator) -> Tensor:
     """CHANGED_SHARE of the chips seen less sharply along rows or along columns.
 
     Azimuth resolution goes inversely with the Doppler bandwidth that is processed (Cumming & Wong 2005, "Digital
-    processing of synthetic aperture radar data"); a chip made of part of it is blurred along one axis. Which axis
-    azimuth is, is not the same in every source, so each chip draws one, and a Gaussian of up to BLUR_LIMIT. Intensity
-    is averaged: the phases that would interfere are not in the chip.
+    processing of synthetic aperture radar data"); a chip made of part of it is blurred along one axis. Rows run along
+    azimuth in one source and roughly so in the other, but a chip may come from elsewhere, and range resolution differs
+    between sensors, too: each chip draws its axis, and a Gaussian of up to BLUR_LIMIT. Intensity is averaged: the
+    phases that would interfere are not in the chip.
     """
     spread = _uniform(chips, 0, BLUR_LIMIT, generator) * chips.shape[-1]  # pixels
     is_row_axis = _some(chips, generator, share=0.5)

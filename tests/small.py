@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from sarship.prepared import MANIFEST_COLUMNS, chip_path, write_manifest
+from sarship.staging import mix
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 COUNTS = {"train": 20, "val": 5, "test": 8}  # chips of each class
@@ -24,9 +25,13 @@ def bar_chip(half_length: int, size: int, generator: np.random.Generator) -> np.
 def make_prepared(
     out: Path, datasets: tuple[str, ...] = ("Fusar", "OpenSARShip"), size: int = 32, seed: int = 0
 ) -> Path:
-    """Write prepared/<Dataset>/ below `out`; two chips a vessel. Returns `out`."""
+    """Write prepared/<Dataset>/ below `out`; two chips a vessel. Mixed joins the others. Returns `out`."""
     generator = np.random.default_rng(seed)
+    written = []
     for dataset in datasets:
+        if dataset == "Mixed":
+            mix(pd.concat(written, ignore_index=True), out / "prepared")
+            continue
         folder = out / "prepared" / dataset
         rows = []
         for split, count in COUNTS.items():
@@ -44,5 +49,6 @@ def make_prepared(
                     Image.fromarray(bar_chip(2 + 5 * kind, size, generator)).save(path)
                     row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
                     rows.append(row)
-        write_manifest(folder / "manifest.csv", pd.DataFrame(rows))
+        written.append(pd.DataFrame(rows))
+        write_manifest(folder / "manifest.csv", written[-1])
     return out

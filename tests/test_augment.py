@@ -168,6 +168,12 @@ def test_the_documented_share_of_chips_is_left_alone(step):
     assert changed.float().mean() == pytest.approx(CHANGED_SHARE, abs=5 * 0.5 / math.sqrt(400))
 
 
+@pytest.mark.parametrize("step", SAR.steps)
+def test_no_step_waits_for_the_device(step):
+    """Meta tensors have no values: whatever asks for one, as for a branch or a mask's size, raises."""
+    assert step(torch.empty(4, 1, 64, 64, device="meta"), generator()).shape == (4, 1, 64, 64)
+
+
 def test_the_chips_passed_in_are_not_written_to():
     chips = ships(8)
     before = chips.clone()

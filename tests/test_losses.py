@@ -215,6 +215,15 @@ def test_a_class_without_chips_is_pushed_away(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_no_loss_waits_for_the_device(name):
+    """Meta tensors have no values: whatever asks for one, as for a branch or an .item(), raises."""
+    logits = torch.empty(4, 3, device="meta", requires_grad=True)
+    labels, counts = torch.empty(4, dtype=torch.int64, device="meta"), torch.empty(3, device="meta")
+    LOSSES[name](logits, labels, counts, 0.9).backward()
+    assert logits.grad.shape == (4, 3)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_counts_may_be_whole_numbers(name):
     logits, labels, counts = torch.tensor(LOGITS), torch.tensor(LABELS), torch.tensor(COUNTS)
     assert LOSSES[name](logits, labels, counts, 0.9).item() == pytest.approx(
