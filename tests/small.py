@@ -22,6 +22,15 @@ def bar_chip(half_length: int, size: int, generator: np.random.Generator) -> np.
     return pixels
 
 
+def write_chip(folder: Path, dataset: str, named: dict, pixels: np.ndarray) -> dict:
+    """Write one chip into prepared/<Dataset>/; returns its manifest row. named: chip, split, class, vessel."""
+    row = dict.fromkeys(MANIFEST_COLUMNS, "") | {"dataset": dataset} | named
+    path = chip_path(folder, row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return row | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
 def make_prepared(
     out: Path, datasets: tuple[str, ...] = ("Fusar", "OpenSARShip"), size: int = 32, seed: int = 0
 ) -> Path:
@@ -37,18 +46,13 @@ def make_prepared(
         for split, count in COUNTS.items():
             for kind, name in enumerate(CLASSES):
                 for index in range(count):
-                    row = dict.fromkeys(MANIFEST_COLUMNS, "") | {
+                    named = {
                         "chip": f"{dataset}_{split}_{name}_{index}",
-                        "dataset": dataset,
                         "split": split,
                         "class": name,
                         "vessel": f"{dataset}{split}{name}{index // 2}",
                     }
-                    path = chip_path(folder, row)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(bar_chip(2 + 5 * kind, size, generator)).save(path)
-                    row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-                    rows.append(row)
+                    rows.append(write_chip(folder, dataset, named, bar_chip(2 + 5 * kind, size, generator)))
         written.append(pd.DataFrame(rows))
         write_manifest(folder / "manifest.csv", written[-1])
     return out
