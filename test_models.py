@@ -33,7 +33,8 @@ from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
 from sarship.ledger import Ledger, results_of
 from sarship.losses import COSINE_LOSSES, LOSSES
-from sarship.planning import BASELINES, needs, plan
+from sarship.names import BASELINES
+from sarship.planning import needs, plan
 from sarship.prepared import PreparedSet, list_datasets, read_dataset, read_options
 from sarship.protocols import PROTOCOLS, SWITCHES
 from sarship.resplit import SPLIT_SWITCHES, resplit

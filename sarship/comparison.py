@@ -17,7 +17,7 @@ interval is over vessels only.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -217,18 +217,17 @@ class Bootstrap:
 
     def __init__(self, draws: int = COMPARISON_DRAWS):
         self.draws = draws
-        self._times_drawn = lru_cache(KEPT_TIMES)(self._draw_vessels)
-        self._figures = lru_cache(KEPT_FIGURES)(self._draw_figures)
+        self._times_drawn = lru_cache(KEPT_TIMES)(_times_drawn)
+        self._over_vessels = lru_cache(KEPT_FIGURES)(self._draw_vessels)
+        self._over_both = lru_cache(KEPT_FIGURES)(self._draw_vessels_and_seeds)
 
     def vessel_interval(self, answers: Answers, figure: str) -> Interval:
         """95 % percentile interval over vessels of the mean over seeds; the seeds share each draw of vessels."""
-        over_vessels, _ = self._figures(answers, answers.vessels, answers.name)
-        return _interval(over_vessels[:, answers.index(figure)])
+        return _interval(self._over_vessels(answers)[:, answers.index(figure)])
 
     def interval(self, answers: Answers, figure: str) -> Interval:
         """95 % percentile interval over vessels and seeds of the mean over seeds."""
-        _, over_both = self._figures(answers, answers.vessels, answers.name)
-        return _interval(over_both[:, answers.index(figure)])
+        return _interval(self._over_both(answers, answers.vessels, answers.name)[:, answers.index(figure)])
 
     def difference(
         self, pairs: Sequence[tuple[Answers, Answers]], figure: str, paired_seeds: bool = False
@@ -241,51 +240,59 @@ class Bootstrap:
         Otherwise each side's are drawn on their own: what was trained twice came out twice, whatever the number.
 
         p is two-sided: twice the share of draws on the rarer side of zero, counted as (1 + k) / (1 + draws), so that
-        it is never 0 (Phipson and Smyth, Permutation p-values should never be zero, SAGMB 9, 2010). It is below 0.05
-        where the interval leaves out zero (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 15).
+        it is never 0 (Phipson and Smyth, Permutation p-values should never be zero, SAGMB 9, 2010). But for that 1, it
+        is below 0.05 where the interval leaves out zero (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+        chapter 15).
         """
         pool = _pool([answers.vessels for pair in pairs for answers in pair])
         drawn = np.zeros(self.draws)
         value = 0.0
         for ahead, behind in pairs:
             value += (ahead.mean(figure) - behind.mean(figure)) / len(pairs)
-            _, over_ahead = self._figures(ahead, pool, ahead.name)
-            _, over_behind = self._figures(behind, pool, ahead.name if paired_seeds else behind.name)
+            over_ahead = self._over_both(ahead, pool, ahead.name)
+            over_behind = self._over_both(behind, pool, ahead.name if paired_seeds else behind.name)
             drawn += (over_ahead[:, ahead.index(figure)] - over_behind[:, behind.index(figure)]) / len(pairs)
         if np.isnan(value):
             return NO_DIFFERENCE
         return Difference(value, *_interval(drawn), two_sided_p(drawn))
 
-    def _draw_figures(self, answers: Answers, pool: tuple, seeds_by: str) -> tuple[np.ndarray, np.ndarray]:
-        """Figures, mean over seeds, with vessels of `pool` drawn: (BOOTSTRAP_DRAWS, figures) with every seed once, and
-        (draws, figures) with seeds drawn too, by the name `seeds_by`."""
+    def _draw_vessels(self, answers: Answers) -> np.ndarray:
+        """Figures (BOOTSTRAP_DRAWS, figures), mean over seeds, with vessels drawn."""
+        blocks = self._draw(answers, answers.vessels, BOOTSTRAP_DRAWS)
+        return np.concatenate([figures.mean(axis=1) for figures in blocks])
+
+    def _draw_vessels_and_seeds(self, answers: Answers, pool: tuple, seeds_by: str) -> np.ndarray:
+        """Figures (draws, figures), mean over drawn seeds, with vessels of `pool` drawn; seeds by a name."""
+        shares = _seed_shares(answers.seeds, seeds_by, self.draws)
+        drawn = np.concatenate(list(self._draw(answers, pool, self.draws)))  # (draws, seeds, figures)
+        return np.einsum("dsf,ds->df", drawn, shares)
+
+    def _draw(self, answers: Answers, pool: tuple, draws: int) -> Iterator[np.ndarray]:
+        """Figures of each seed (draws at once, seeds, figures) with vessels of `pool` drawn."""
         place = {vessel: index for index, vessel in enumerate(pool)}
         places = [place[vessel] for vessel in answers.vessels]
         count, *shape = answers.tallies.shape
-        times, seed_shares = self._times_drawn(pool), self._seed_shares(answers.seeds, seeds_by)
-        over_vessels, over_both = [], []
-        for start in range(0, self.draws, DRAWS_AT_ONCE):
-            block = slice(start, start + DRAWS_AT_ONCE)
+        times = self._times_drawn(len(pool), draws)
+        for start in range(0, draws, DRAWS_AT_ONCE):
             # float64 counts exactly up to 2**53 and has a fast matrix product; integers have none.
-            drawn = times[block, places].astype(np.float64) @ answers.tallies.reshape(count, -1)
-            figures = figures_of(drawn.reshape(-1, *shape))  # (block, seeds, figures)
-            over_vessels.append(figures.mean(axis=1))
-            over_both.append(np.einsum("bsf,bs->bf", figures, seed_shares[block]))
-        return np.concatenate(over_vessels)[:BOOTSTRAP_DRAWS], np.concatenate(over_both)
+            counted = times[start : start + DRAWS_AT_ONCE, places].astype(np.float64)
+            yield figures_of((counted @ answers.tallies.reshape(count, -1)).reshape(-1, *shape))
 
-    def _draw_vessels(self, pool: tuple) -> np.ndarray:
-        """(draws, vessels) how often each vessel is drawn; uint8, for a vessel is never drawn near 255 times."""
-        rng, count = np.random.default_rng(0), len(pool)
-        sizes = [min(DRAWS_AT_ONCE, self.draws - start) for start in range(0, self.draws, DRAWS_AT_ONCE)]
-        blocks = (rng.multinomial(count, np.full(count, 1 / count), size=size) for size in sizes)
-        return np.concatenate([block.astype(np.uint8) for block in blocks])
 
-    def _seed_shares(self, count: int, name: str) -> np.ndarray:
-        """(draws, count) share of each seed in a draw of one seed fewer than there are."""
-        if count == 1:
-            return np.ones((self.draws, 1))
-        rng = np.random.default_rng([*name.encode()])
-        return rng.multinomial(count - 1, np.full(count, 1 / count), size=self.draws) / (count - 1)
+def _times_drawn(count: int, draws: int) -> np.ndarray:
+    """(draws, count) how often each vessel is drawn; uint8, for no vessel is drawn near 255 times."""
+    rng = np.random.default_rng(0)
+    sizes = [min(DRAWS_AT_ONCE, draws - start) for start in range(0, draws, DRAWS_AT_ONCE)]
+    blocks = (rng.multinomial(count, np.full(count, 1 / count), size=size) for size in sizes)
+    return np.concatenate([block.astype(np.uint8) for block in blocks])
+
+
+def _seed_shares(count: int, name: str, draws: int) -> np.ndarray:
+    """(draws, count) share of each seed in a draw of one seed fewer than there are."""
+    if count == 1:
+        return np.ones((draws, 1))
+    rng = np.random.default_rng([*name.encode()])
+    return rng.multinomial(count - 1, np.full(count, 1 / count), size=draws) / (count - 1)
 
 
 def _pool(vessels: Sequence[tuple]) -> tuple:

@@ -13,17 +13,14 @@ import pandas as pd
 
 from sarship.command import UserError, log
 from sarship.comparison import Answers
+from sarship.names import BASELINES, HISTORY_COLUMNS, run_stem
 from sarship.protocols import PROTOCOLS
 from sarship.scores import FIRST_COLUMNS, LAST_COLUMNS, NEWER_COLUMNS, RUN_KEY, SetResult, macro_f1, read_predictions
 
-# Baselines are what a network has to beat: majority class, and a linear classifier on hand-made features.
-BASELINES = ("Majority", "HOG_SVM")
 CONFIGURATION_KEY = ["Model", "Trained", "Variant"]
 # Options that make a configuration; in the runs of one, they are the same.
 OPTION_COLUMNS = ["Protocol", "Loss", "Sampler", "Augment", "Heads", "Unfreeze", "LearningRate", "Flaws", "Changed"]
 ROUNDING = 0.00501  # of a figure with two decimals; a little more, for the figure itself is rounded in binary
-HISTORY_COLUMNS = ["Trained", "Model", "Seed", "Variant", "Epoch", "TrainLoss", "ValLoss", "ValMacroF1", "Picked"]
-FIRST_SEED = 1  # its files bear no suffix
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +65,7 @@ class Configuration:
 
     def stem(self, seed: int) -> str:
         """Name of the files of one run, without suffix, as test_models.py writes them."""
-        variant = f"_{self.variant}" if self.variant else ""
-        return f"{self.model}_{self.trained}{variant}" + (f"_seed{seed}" if seed != FIRST_SEED else "")
+        return run_stem(self.model, self.trained, self.variant, seed)
 
 
 def configuration_name(model: str, trained: str, variant: str) -> str:
@@ -134,7 +130,7 @@ def _refuse_duplicates(tables: Sequence[pd.DataFrame], paths: Sequence[Path]) ->
         for key in table[RUN_KEY].itertuples(index=False, name=None):
             if key in seen:
                 where = f"{path} twice" if seen[key] == path else f"{seen[key]} and in {path}"
-                raise UserError(f"{_run_name(key)}: is in {where}; name files that have no run in common")
+                raise UserError(f"{_run_name(key)}: is in {where}; take its rows out of one, or name other files")
             seen[key] = path
 
 
@@ -158,7 +154,7 @@ def _checked_result(row: pd.Series, results: Mapping[tuple, SetResult], path: Pa
         raise UserError(f"{predictions}: lacks {_run_name(key)}, which {path.name} has; write both with test_models.py")
     result = results[key]
     computed = 100 * macro_f1(result.labels, result.predictions, len(result.classes))
-    if abs(computed - row["MacroF1"]) > ROUNDING or len(result.chips) != row["TestChips"]:
+    if not abs(computed - row["MacroF1"]) <= ROUNDING or len(result.chips) != row["TestChips"]:
         raise UserError(
             f"{predictions}: gives {_run_name(key)} a MacroF1 of {computed:.2f} on {len(result.chips)} chips, but "
             f"{path.name} says {row['MacroF1']:.2f} on {row['TestChips']}; write both with test_models.py"
@@ -222,7 +218,7 @@ def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
     for path in histories:
         if not path.exists():
             log(f"{path}: is not there, so there are no learning curves of its runs")
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=HISTORY_COLUMNS)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(HISTORY_COLUMNS))
 
 
 def _read_history(path: Path) -> pd.DataFrame:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from sarship.command import UserError
 from sarship.files import whole_file
+from sarship.names import HISTORY_COLUMNS
 from sarship.prepared import PreparedSet
 from sarship.runs import Run, model_files, read_run
 from sarship.scores import SetResult, score, write_predictions, write_scores
 
-HISTORY_COLUMNS = ("Trained", "Model", "Seed", "Variant", "Epoch", "TrainLoss", "ValLoss", "ValMacroF1", "Picked")
 LARGEST_SHARE = 0.05  # of the time that writing tables may take, while runs are still being trained
 
 

@@ -11,11 +11,11 @@ from itertools import product
 from pathlib import Path
 
 from sarship.command import UserError
+from sarship.names import BASELINES
 from sarship.protocols import PROTOCOLS, STRICT, SWITCHES, UNNAMED, Variant, one_at_a_time
 from sarship.resplit import MIXED, SPLIT_SWITCHES
 from sarship.runs import Run, digest
 
-BASELINES = ("Majority", "HOG_SVM")
 HEAD_RATE = 1e-3  # learning rate of a transfer chain that trains a head only: that of the frozen models
 # Settings that change how a run is tested or shown, and leave its weights alone.
 TEST_SETTINGS = ("test_time_flip", "own_rows_scores", "pooled_cam", "protocol", "start")

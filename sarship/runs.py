@@ -15,8 +15,8 @@ import torch
 
 from sarship.command import UserError
 from sarship.files import whole_file
+from sarship.names import run_stem
 
-FIRST_SEED = 1  # its files bear no suffix
 FORMAT = 2  # of model files; older ones cannot say which flaws their runs had
 
 
@@ -39,9 +39,8 @@ class Run:
 
     @property
     def stem(self) -> str:
-        """Name of the run's files without suffix: VGG_Fusar, CNN_Fusar+Mixed_published_seed2."""
-        variant = f"_{self.variant}" if self.variant else ""
-        return f"{self.model}_{self.trained}{variant}" + (f"_seed{self.seed}" if self.seed != FIRST_SEED else "")
+        """Name of the run's files without suffix."""
+        return run_stem(self.model, self.trained, self.variant, self.seed)
 
     @property
     def target(self) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from sarship.command import UserError
 from sarship.comparison import NO_DIFFERENCE, Answers, Bootstrap, Difference, holm, mcnemar, same_chips, seed_interval
 from sarship.configurations import Configuration
-from sarship.scores import FOUR
+from sarship.scores import FOUR, class_columns
 
 PUBLISHED_KEY = ["Trained", "Tested", "Model"]
 PUBLISHED_FIGURES = ("Accuracy", "F1", "BalancedAccuracy")
@@ -30,8 +30,8 @@ def find(configurations: Iterable[Configuration], model: str, trained: str, prot
     return None
 
 
-def test_sets(configurations: Iterable[Configuration]) -> list[str]:
-    """Names, in order of appearance."""
+def all_tested(configurations: Iterable[Configuration]) -> list[str]:
+    """Names of the test sets, in order of appearance."""
     return list(dict.fromkeys(tested for configuration in configurations for tested in configuration.answers))
 
 
@@ -136,27 +136,31 @@ def pairwise(configurations: Sequence[Configuration], bootstrap: Bootstrap) -> p
     return with_holm(pd.DataFrame(rows), "Difference")
 
 
-def read_published(folder: Path) -> pd.DataFrame:
-    """The published tables of per-class scores, with the column "Table" in front; other tables there are left alone.
+def read_published(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
+    """The published tables of scores on these classes, with the column "Table" in front; other tables are left alone.
 
     BalancedAccuracy is the mean of the recalls. Collapsed: one recall is 100 and the others are 0.
-    Raises UserError if the folder holds none, or one cannot be read.
+    Raises UserError if the folder holds no such table, or one that cannot be read.
     """
+    recalls = {class_columns(name)[FOUR.index("Recall")] for name in classes}
     tables = []
     for path in sorted(folder.glob("*.csv")):
         try:
-            table = pd.read_csv(path)
+            table = pd.read_csv(path, keep_default_na=False)
+            if {*PUBLISHED_KEY, *FOUR, *recalls} <= set(table):
+                tables.append(_with_balance(table.assign(Table=path.stem), sorted(recalls)))
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read as a published table ({error})") from error
-        recalls = [column for column in table if column.endswith("-Recall")]
-        if {*PUBLISHED_KEY, *FOUR} <= set(table.columns) and recalls:
-            values = np.sort(table[recalls].to_numpy(dtype=float), axis=1)  # (rows, classes)
-            table["BalancedAccuracy"] = values.mean(axis=1)
-            table["Collapsed"] = (values[:, -1] == 100) & (values[:, :-1] == 0).all(axis=1)
-            tables.append(table.assign(Table=path.stem)[["Table", *PUBLISHED_KEY, *PUBLISHED_FIGURES, "Collapsed"]])
     if not tables:
-        raise UserError(f"{folder}: holds no published table of scores; take studies/published of the repository")
+        raise UserError(f"--published: {folder} holds no table of scores on {', '.join(classes)}")
     return pd.concat(tables, ignore_index=True)
+
+
+def _with_balance(table: pd.DataFrame, recalls: Sequence[str]) -> pd.DataFrame:
+    values = np.sort(table[recalls].to_numpy(dtype=float), axis=1)  # (rows, classes)
+    table["BalancedAccuracy"] = values.mean(axis=1)
+    table["Collapsed"] = (values[:, -1] == 100) & (values[:, :-1] == 0).all(axis=1)
+    return table[["Table", *PUBLISHED_KEY, *PUBLISHED_FIGURES, "Collapsed"]]
 
 
 def published(
@@ -168,20 +172,28 @@ def published(
     """
     rows = []
     for published_row in published_rows.to_dict("records"):
-        row = {name: published_row[name] for name in ("Table", *PUBLISHED_KEY, "Collapsed")}
-        row |= {f"Article: {figure}": published_row[figure] for figure in PUBLISHED_FIGURES}
-        is_there = False
-        for protocol in ("published", "strict"):
-            found = find(configurations, published_row["Model"], published_row["Trained"], protocol)
-            answers = found.answers.get(published_row["Tested"]) if found else None
-            is_there |= answers is not None
-            for figure in PUBLISHED_FIGURES:
-                low, high = bootstrap.interval(answers, figure) if answers else (np.nan, np.nan)
-                name = f"{protocol}: {figure}"
-                row |= {name: answers.mean(figure) if answers else np.nan, f"{name}_low": low, f"{name}_high": high}
-        if is_there:
-            rows.append(row)
+        tested = published_row["Tested"]
+        found = {
+            protocol: find(configurations, published_row["Model"], published_row["Trained"], protocol)
+            for protocol in ("published", "strict")
+        }
+        ours = {protocol: each.answers[tested] for protocol, each in found.items() if each and tested in each.answers}
+        if not ours:
+            continue
+        rows.append({name: published_row[name] for name in ("Table", *PUBLISHED_KEY)})
+        rows[-1]["Collapsed, printed"] = published_row["Collapsed"]
+        for figure in PUBLISHED_FIGURES:
+            rows[-1][f"{figure}, printed"] = published_row[figure]
+            for protocol in found:
+                rows[-1] |= _with_ends(f"{figure}, {protocol}", figure, ours.get(protocol), bootstrap)
     return pd.DataFrame(rows)
+
+
+def _with_ends(name: str, figure: str, answers: Answers | None, bootstrap: Bootstrap) -> dict[str, float]:
+    if answers is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
+    low, high = bootstrap.interval(answers, figure)
+    return {name: answers.mean(figure), f"{name}_low": low, f"{name}_high": high}
 
 
 def compare(answers: Answers, reference: Answers | None, figure: str, bootstrap: Bootstrap) -> Difference:

@@ -102,7 +102,8 @@ def test_a_random_split_scores_above_a_vessel_split_where_vessels_recur(tmp_path
             name = {"chip": f"{vessel}_{index}", "class": kind, "vessel": str(vessel), "split": split_of[vessel]}
             rows.append(write_chip(tmp_path / "prepared" / "Fusar", "Fusar", name, chip))
     write_manifest(tmp_path / "prepared" / "Fusar" / "manifest.csv", pd.DataFrame(rows))
-    words = ["--out", str(tmp_path), "--models", "CNN", "--epochs", "15", "--augment", "none", "--no-figures", "--no-baselines"]
+    words = ["--out", str(tmp_path), "--models", "CNN", "--epochs", "15", "--augment", "none"]
+    words += ["--no-figures", "--no-baselines"]
     test_models.main(words)
     test_models.main([*words, "--random-split"])
     table = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False)

@@ -1,0 +1,76 @@
+"""Sections that are all pictures: confusion matrices, learning curves and heatmaps of the runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sarship.configurations import Configuration
+from sarship.report.blocks import Confusion, Curve, Curves, Picture, Section
+from sarship.scores import vessel_confusions
+
+
+def gallery(configurations: Sequence[Configuration], history: pd.DataFrame) -> list[Section]:
+    """Of configurations as their protocols have them, on the data set they train on. history: of read_histories."""
+    plain = [each for each in configurations if each.is_plain and each.own]
+    sections = [
+        Section("Confusion matrices", [_confusion(each) for each in plain], side_by_side=True),
+        Section("Learning curves", [plot for each in plain for plot in _curves(each, history)], side_by_side=True),
+        Section("Where networks look", [picture for each in plain for picture in _contact_sheet(each)]),
+    ]
+    return [section for section in sections if section.blocks]
+
+
+def _name(configuration: Configuration) -> str:
+    """Enough to tell those that are as their protocols have them."""
+    return f"{configuration.model} ({configuration.trained}), {configuration.protocol}"
+
+
+def _confusion(configuration: Configuration) -> Confusion:
+    answers = configuration.own
+    counts = sum(vessel_confusions(result).sum(axis=0) for result in answers.results)
+    seeds = f"sum of {answers.seeds} seeds" if answers.seeds > 1 else "one seed"
+    caption = f"{_name(configuration)}. Tested on {configuration.target}, {seeds}."
+    return Confusion(caption, answers.classes, counts.astype(int).tolist())
+
+
+def _curves(configuration: Configuration, history: pd.DataFrame) -> list[Curves]:
+    """Losses, and validation macro-F1 with the kept epoch set off, one curve a seed; none without a history."""
+    is_ours = history[["Model", "Trained", "Variant"]].eq(
+        [configuration.model, configuration.trained, configuration.variant]
+    )
+    ours = history[is_ours.all(axis=1)]
+    by_seed = [(f"seed {seed}", epochs) for seed, epochs in ours.groupby("Seed")]
+    losses = [
+        _curve(f"{part}, {seed}", epochs, column)
+        for seed, epochs in by_seed
+        for part, column in (("train", "TrainLoss"), ("val", "ValLoss"))
+    ]
+    scores = [_curve(seed, epochs, "ValMacroF1") for seed, epochs in by_seed]
+    plots = (
+        (losses, "Losses: train by the loss of the run, val by plain cross-entropy.", "Loss (nats)"),
+        (scores, "Validation macro-F1: the kept epoch is set off.", "Macro-F1 (%)"),
+    )
+    return [
+        Curves(f"{_name(configuration)}. {text}", drawn, "Epoch", y_label)
+        for curves, text, y_label in plots
+        if (drawn := [curve for curve in curves if curve is not None])
+    ]
+
+
+def _curve(label: str, epochs: pd.DataFrame, column: str) -> Curve | None:
+    """None where the column is empty: without validation chips."""
+    values = [None if np.isnan(value) else float(value) for value in epochs[column]]
+    if all(value is None for value in values):
+        return None
+    picked = epochs.loc[epochs["Picked"], "Epoch"]
+    return Curve(label, epochs["Epoch"].tolist(), values, float(picked.iloc[0]) if len(picked) else None)
+
+
+def _contact_sheet(configuration: Configuration) -> list[Picture]:
+    """That of the first seed that has one, as grad_cams.py left it."""
+    for seed, folder in sorted(configuration.folders.items()):
+        path = folder / "Exp_images" / configuration.target / configuration.stem(seed) / "contact_sheet.png"
+        if path.is_file():
+            return [Picture(f"{_name(configuration)}. Seed {seed}, tested on {configuration.target}.", path)]
+    return []
