@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from sarship.command import UserError, command_parser, log, parse, run_command
-from sarship.comparison import Bootstrap
-from sarship.configurations import Configuration, read_configurations, read_histories
+from sarship.comparison.configurations import Configuration, read_configurations, read_histories
+from sarship.comparison.gallery import gallery
+from sarship.comparison.sections import all_sections
+from sarship.comparison.statistics import Bootstrap
+from sarship.comparison.tables import all_tested, read_published
 from sarship.files import whole_file
 from sarship.report.blocks import Section
-from sarship.report.gallery import gallery
 from sarship.report.page import render
-from sarship.report.sections import all_sections
 from sarship.report.text import as_markdown
-from sarship.tables import all_tested, read_published
 
 PUBLISHED = Path(__file__).resolve().parent / "studies" / "published"
 

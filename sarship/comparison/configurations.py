@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from sarship.command import UserError, log
-from sarship.comparison import Answers
+from sarship.comparison.statistics import Answers
 from sarship.names import BASELINES, HISTORY_COLUMNS, run_stem
 from sarship.protocols import PROTOCOLS
 from sarship.scores import FIRST_COLUMNS, LAST_COLUMNS, NEWER_COLUMNS, RUN_KEY, SetResult, macro_f1, read_predictions

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sarship import effects
-from sarship.comparison import Answers, Bootstrap
-from sarship.configurations import Configuration, read_configurations
+from sarship.comparison import effects
+from sarship.comparison.configurations import Configuration, read_configurations
+from sarship.comparison.statistics import Answers, Bootstrap
+from sarship.comparison.tables import find
 from sarship.protocols import PUBLISHED, STRICT
-from sarship.tables import find
 from tests.small_scores import SmallRun, make_scores, variant
 
 

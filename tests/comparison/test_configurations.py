@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sarship.command import UserError
-from sarship.configurations import read_configurations, read_histories
+from sarship.comparison.configurations import read_configurations, read_histories
 from sarship.scores import NEWER_COLUMNS
 from tests.small_scores import CLASSES, SmallRun, make_scores, variant
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from sarship.comparison import Answers, Bootstrap, Difference, common_seeds, same_answers, same_chips
-from sarship.configurations import Configuration
+from sarship.comparison.configurations import Configuration
+from sarship.comparison.statistics import Answers, Bootstrap, Difference, common_seeds, same_answers, same_chips
+from sarship.comparison.tables import all_tested, compare, difference_columns, find, seed_counts, with_holm
 from sarship.protocols import PROTOCOLS, SWITCHES, UNNAMED, Variant, one_at_a_time
-from sarship.tables import all_tested, compare, difference_columns, find, seed_counts, with_holm
 
 CHANGES = {"strict": "turned on from strict", "published": "mended from published"}
 # Options that change how a run is tested or shown: both sides of a comparison have the same weights, seed by seed.

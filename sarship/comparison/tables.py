@@ -13,8 +13,17 @@ import numpy as np
 import pandas as pd
 
 from sarship.command import UserError
-from sarship.comparison import NO_DIFFERENCE, Answers, Bootstrap, Difference, holm, mcnemar, same_chips, seed_interval
-from sarship.configurations import Configuration
+from sarship.comparison.configurations import Configuration
+from sarship.comparison.statistics import (
+    NO_DIFFERENCE,
+    Answers,
+    Bootstrap,
+    Difference,
+    holm,
+    mcnemar,
+    same_chips,
+    seed_interval,
+)
 from sarship.scores import FOUR, class_columns
 
 PUBLISHED_KEY = ["Trained", "Tested", "Model"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sarship.configurations import Configuration
+from sarship.comparison.configurations import Configuration
 from sarship.report.blocks import Confusion, Curve, Curves, Picture, Section
 from sarship.scores import vessel_confusions
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sarship.comparison import (
+from sarship.comparison.statistics import (
     Answers,
     Bootstrap,
     common_seeds,

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sarship import tables
 from sarship.command import UserError
-from sarship.comparison import Answers, Bootstrap, holm, seed_interval
-from sarship.configurations import Configuration, read_configurations
+from sarship.comparison import tables
+from sarship.comparison.configurations import Configuration, read_configurations
+from sarship.comparison.statistics import Answers, Bootstrap, holm, seed_interval
 from tests.conftest import ROOT
 from tests.small_scores import CLASSES, TEST_SETS, SmallRun, make_scores, variant
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from sarship import effects, tables
-from sarship.comparison import Bootstrap
-from sarship.configurations import Configuration
+from sarship.comparison import effects, tables
+from sarship.comparison.configurations import Configuration
+from sarship.comparison.statistics import Bootstrap
 from sarship.names import BASELINES
 from sarship.report.blocks import Bar, Bars, Block, HeatMap, Note, Section, Table
 from sarship.scores import INTERVAL_PERCENT
