@@ -204,3 +204,55 @@ def test_refusals(done, tmp_path):
         run(out, "--epochs", "0")
     with pytest.raises(UserError, match=r"absent\.pt"):
         run(out, "--models", "Fine_VGG", "--backbone", "absent.pt")
+
+
+def test_runs_on_other_data_are_all_named(tmp_path):
+    make_prepared(tmp_path, ("Fusar",))
+    words = ["--epochs", "1", "--no-baselines", "--no-figures"]
+    run(tmp_path, *words, "--models", "CNN", "--seeds", "1", "2")
+    make_prepared(tmp_path, ("Fusar",), seed=1)
+    with pytest.raises(UserError, match=r"CNN_Fusar, CNN_Fusar_seed2 were trained on other data"):
+        run(tmp_path, *words, "--models", "CNN", "--seeds", "3")
+    with pytest.raises(UserError, match=r"CNN_Fusar, CNN_Fusar_seed2 were trained on other data"):
+        run(tmp_path, *words, "--models", "CNN", "--list")
+
+
+def test_without_weights_the_answers_are_the_same_and_the_files_small(tmp_path, monkeypatch):
+    """Also when the command is killed between a base and its chain, which needs the base's weights."""
+    words = [*QUICK, "--no-baselines", "--no-figures", "--no-weights", "--trained", "Fusar", "Fusar+OpenSARShip"]
+    expected = run(make_prepared(tmp_path / "kept"), *[word for word in words if word != "--no-weights"])
+    out = make_prepared(tmp_path / "dropped")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(test_models, "fit_network", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, *words)
+    fit_network = test_models.fit_network
+    trained = []
+
+    def killed_second(network, planned, *args):
+        trained.append(planned.stem)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return fit_network(network, planned, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(test_models, "fit_network", killed_second)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, *words)
+    pd.testing.assert_frame_equal(figures(run(out, *words)), figures(expected))
+    assert trained == ["CNN_Fusar", "CNN_Fusar+OpenSARShip"]
+    for stem in trained:
+        assert read_run(out / "trained_models" / f"{stem}.pt")["state"] == {}
+    with pytest.raises(UserError, match=r"CNN_Fusar\.pt: was made with --no-weights"):
+        run(out, *words, "--trained", "Fusar+OpenSARShip", "--unfreeze", "all")
+
+
+def test_decibel_chips_are_not_taken_for_amplitude(tmp_path):
+    out = make_prepared(tmp_path, ("Fusar",))
+    (out / "prepared" / "options.json").write_text('{"options": {"pixels": "calibrated"}, "archives": {}}')
+    with pytest.raises(UserError, match=r"--augment sar: .* --pixels calibrated"):
+        run(out, *QUICK, "--augment", "strict", "sar")
