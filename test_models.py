@@ -127,20 +127,22 @@ def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
 
 
 def train_network(
-    run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device, ledger
+    run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device, twin: Path | None
 ) -> None:
-    """Train the run's network, test it on every test set, write its model file."""
+    """Train the run's network, test it on every test set, write its model file.
+
+    twin: model file of a run that differs in testing only, if there is one: it has the weights already.
+    """
     settings, source = run.settings, view[run.target]
     torch.manual_seed(run.seed)
     cosine = settings["loss"] in COSINE_LOSSES
     network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"], cosine)
-    twin = ledger.path_by_key.get(run.training_key)  # a run that differs in testing only
     progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device)
     network.to(device.name, memory_format=torch.channels_last)  # in another order of memory, rounding differs
     tests = {}
     for number, (name, tested) in enumerate(view.items()):
         pixels = tested.pixels("test")
-        flips = draw_flips(len(pixels), test_generator(run.seed, number)) if settings["test_time_flip"] else None
+        flips = draw_flips(len(pixels), flip_generator(run.seed, number)) if settings["test_time_flip"] else None
         tests[name] = predict(network, pixels, device, flips)
     meta = describe(run, settings["backbone"], progress.seconds, device, source.image_size)
     meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
@@ -154,6 +156,7 @@ def train_network(
 def fit_network(
     network: ShipNetwork, run: Run, chosen: argparse.Namespace, source: PreparedSet, device: Device
 ) -> Progress:
+    """Train the network from where its settings let it start; it ends with the weights of the kept epoch."""
     settings = run.settings
     train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
     start_network(network, run, chosen, train.pixels)
@@ -177,7 +180,7 @@ def take_over(network: ShipNetwork, twin: Path) -> Progress:
     return Progress(meta["epochs"], content["history"], meta["picked_epoch"], seconds=meta["seconds"])
 
 
-def test_generator(seed: int, number: int) -> torch.Generator:
+def flip_generator(seed: int, number: int) -> torch.Generator:
     """Random numbers for the flips of test set `number`, only asked for by the published flaw."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
 
@@ -221,7 +224,7 @@ def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, tr
         load_trained_backbone(network, Path(chosen.backbone) if is_file else model_path(chosen.out, backbone))
 
 
-def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device, _) -> None:
+def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device) -> None:
     """Majority class of the training set, or a linear SVM on HOG features, on every test set."""
     started = time.monotonic()
     classes, source = run.settings["classes"], view[run.target]
@@ -237,10 +240,14 @@ def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, Prepar
     write_run(run.path(chosen.out), {}, meta, [], tests)
 
 
+def title_of(run: Run) -> str:
+    return f"{run.model} trained on {run.trained}" + (f", {run.variant}" if run.variant else "")
+
+
 def draw(run: Run, out: Path, view: Mapping[str, PreparedSet]) -> None:
     """Learning curve and confusion matrices of a run, beside its model file."""
     content = read_run(run.path(out))
-    title = f"{run.model} trained on {run.trained}" + (f", {run.variant}" if run.variant else "")
+    title = title_of(run)
     if content["history"]:
         path = run.path(out).with_suffix(".learning.png")
         learning_curve(content["history"], content["meta"]["picked_epoch"], path, title)
@@ -281,6 +288,29 @@ def listing(runs: list[Run], waiting: list[Run], out: Path) -> str:
     return "\n".join([*lines, f"{len(runs) - len(waiting)} of {len(runs)} runs are done"])
 
 
+def carry_out(runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, device: Device, ledger: Ledger) -> None:
+    """Train and test every run of `waiting`, keeping the tables up to date."""
+    writable_folder(chosen.out / "trained_models")
+    kept = [run for run in runs if run not in waiting]
+    try:
+        for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):
+            log(f"{title_of(run)}, seed {run.seed}")
+            view = ledger.views(run.settings)
+            if run.model in BASELINES:
+                run_baseline(run, chosen, view, device)
+            else:
+                train_network(run, chosen, view, device, ledger.path_by_key.get(run.training_key))
+            ledger.add(run.path(chosen.out))
+            warn_if_collapsed(run, ledger.rows([run]))
+            if chosen.figures:
+                draw(run, chosen.out, view)
+            if not chosen.weights:
+                kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
+            ledger.write_if_cheap()
+    finally:
+        ledger.write()
+
+
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
     device = choose_device(chosen.device, chosen.precision)
@@ -304,22 +334,7 @@ def main(argv: list[str] | None = None) -> None:
     if chosen.list:
         print(listing(runs, waiting, chosen.out))
         return
-    writable_folder(chosen.out / "trained_models")
-    kept = [run for run in runs if run not in waiting]
-    try:
-        for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):
-            log(f"{run.stem.replace('_', ' ')}, seed {run.seed}")
-            train = run_baseline if run.model in BASELINES else train_network
-            train(run, chosen, view(run.settings), device, ledger)
-            ledger.add(run.path(chosen.out))
-            warn_if_collapsed(run, ledger.rows([run]))
-            if chosen.figures:
-                draw(run, chosen.out, view(run.settings))
-            if not chosen.weights:
-                kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
-            ledger.write_if_cheap()
-    finally:
-        ledger.write()
+    carry_out(runs, waiting, chosen, device, ledger)
     print(format_table(ledger.rows(runs)))
     print(f"\nScores: {chosen.out / 'scores.csv'}  Models, curves, confusion matrices: {chosen.out / 'trained_models'}")
 
