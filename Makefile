@@ -23,11 +23,11 @@ studies: .venv/installed
 	$(BIN)/python dataset_prep.py --study studies/demo_unbalanced.toml --out $(TABLES)
 	$(BIN)/python test_models.py --study studies/demo_unbalanced.toml --out $(TABLES)
 	$(BIN)/python test_models.py --study studies/demo_transfer.toml --out $(TABLES)
-	$(BIN)/python compare_scores.py --published --out $(TABLES) --html report.html
+	$(BIN)/python compare_scores.py --study studies/demo_transfer.toml --out $(TABLES)
 	$(BIN)/python dataset_prep.py --study studies/demo_losses.toml --out $(EFFECTS)
 	$(BIN)/python test_models.py --study studies/demo_losses.toml --out $(EFFECTS)
 	$(BIN)/python test_models.py --study studies/demo_flaws.toml --out $(EFFECTS)
-	$(BIN)/python compare_scores.py --out $(EFFECTS) --html report.html
+	$(BIN)/python compare_scores.py --study studies/demo_flaws.toml --out $(EFFECTS)
 	@echo "Reports: $(TABLES)/report.html  $(EFFECTS)/report.html"
 
 install: .venv/installed
