@@ -38,7 +38,7 @@ from sarship.planning import needs, plan
 from sarship.prepared import PreparedSet, list_datasets, read_dataset, read_options
 from sarship.protocols import PROTOCOLS, SWITCHES
 from sarship.resplit import SPLIT_SWITCHES, resplit
-from sarship.runs import Run, drop_state, is_done, model_path, read_run, state_of, write_run
+from sarship.runs import Run, drop_state, has_state, is_done, model_path, read_run, state_of, write_run
 from sarship.sampling import SAMPLERS
 from sarship.scores import format_table
 from sarship.training import Device, LabelledChips, Progress, Recipe, choose_device, fit, predict
@@ -109,7 +109,7 @@ def check_augmentation(chosen: argparse.Namespace) -> None:
 
 
 def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
-    """The runs that are not done yet, or start from one that is not."""
+    """The runs that are not done yet, start from one that is not, or whose weights are needed again; in their order."""
     waiting: dict[str, Run] = {}
     for run in runs:
         starts_from_waiting = False
@@ -123,7 +123,15 @@ def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
                 )
         if chosen.overwrite or starts_from_waiting or not is_done(run, chosen.out):
             waiting[run.stem] = run
-    return list(waiting.values())
+    by_stem = {run.stem: run for run in runs}
+    for run in reversed(runs):  # what a run starts from is before it
+        for stem in needs(run) if run.stem in waiting else ():
+            path = model_path(chosen.out, stem)
+            if stem not in waiting and not has_state(path):
+                if stem not in by_stem:
+                    raise UserError(f"{path}: was made with --no-weights, and {run.stem} starts from it; train it too")
+                waiting[stem] = by_stem[stem]  # the same settings give the same weights again
+    return [run for run in runs if run.stem in waiting]
 
 
 def train_network(

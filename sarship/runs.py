@@ -124,6 +124,11 @@ def state_of(content: Mapping, path: Path) -> dict:
     return content["state"]
 
 
+def has_state(path: Path) -> bool:
+    """Whether a model file has kept its weights."""
+    return bool(read_run(path)["state"])
+
+
 def drop_state(path: Path) -> None:
     """Write a model file again without its weights, if it has any."""
     content = read_run(path)
