@@ -164,7 +164,7 @@ def losses(
     rows = []
     chosen = loss_configurations(configurations, tested)
     references = {(each.model, each.trained): each for each in chosen if is_reference(each)}
-    for each in sorted(chosen, key=lambda each: (each.model, each.trained, not is_reference(each))):
+    for each in sorted(chosen, key=_reference_first):
         reference = references.get((each.model, each.trained))
         rows.append({"Model": each.model, "Trained": each.trained, "Loss": each.loss, "Sampler": each.sampler})
         rows[-1] |= {"Seeds": each.own.seeds, "Collapsed": each.own.collapsed}
@@ -173,6 +173,12 @@ def losses(
             rows[-1][figure] = each.own.mean(figure)
             rows[-1] |= difference_columns(f"{figure} gain", compare(each.own, other, figure, bootstrap))
     return with_holm(pd.DataFrame(rows), *(f"{figure} gain" for figure in figures))
+
+
+def _reference_first(each: Configuration) -> tuple:
+    """Order of loss tables: the reference, then loss by loss, without a sampler first."""
+    unsampled = each.sampler == REFERENCE_SAMPLER
+    return each.model, each.trained, each.loss != REFERENCE_LOSS, each.loss, not unsampled, each.sampler
 
 
 def is_reference(configuration: Configuration) -> bool:
