@@ -314,11 +314,14 @@ def _without_reference(chosen: Sequence[Configuration]) -> list[str]:
 
 
 def _gain_bars(caption: str, frame: pd.DataFrame, figure: str) -> list[Bars]:
-    bars = [
-        _bar(f"{row['Model']} on {row['Trained']}: {row['Loss']}, sampler {row['Sampler']}", row, f"{figure} gain")
-        for row in frame[frame[f"{figure} gain"].notna()].to_dict("records")
-    ]
-    return _bars(caption, "points", bars)
+    """One chart for each model and training set."""
+    charts = []
+    for (model, trained), rows in frame[frame[f"{figure} gain"].notna()].groupby(["Model", "Trained"], sort=False):
+        bars = [
+            _bar(row["Loss"], row, f"{figure} gain", f"sampler {row['Sampler']}") for row in rows.to_dict("records")
+        ]
+        charts += _bars(f"{caption} {model} trained on {trained}.", "points", bars)
+    return charts
 
 
 def _loss_table(caption: str, frame: pd.DataFrame, figures: Sequence[str]) -> Table:
