@@ -9,13 +9,19 @@ from sarship.comparison.configurations import Configuration
 from sarship.report.blocks import Confusion, Curve, Curves, Picture, Section
 from sarship.scores import vessel_confusions
 
+MOST_CURVES = 12  # that can be told apart in one plot
+
 
 def gallery(configurations: Sequence[Configuration], history: pd.DataFrame) -> list[Section]:
-    """Of configurations as their protocols have them, on the data set they train on. history: of read_histories."""
-    plain = [each for each in configurations if each.is_plain and each.own]
+    """Of configurations as their protocols have them, on the data set they train on. history: of read_histories.
+
+    Transfer chains are left out of all but the heatmaps: there would be too many pictures to look at.
+    """
+    plain = [each for each in configurations if each.is_plain and each.own and each.model != "Majority"]
+    single = [each for each in plain if each.trained == each.target]
     sections = [
-        Section("Confusion matrices", [_confusion(each) for each in plain], side_by_side=True),
-        Section("Learning curves", [plot for each in plain for plot in _curves(each, history)], side_by_side=True),
+        Section("Confusion matrices", [_confusion(each) for each in single], side_by_side=True),
+        Section("Learning curves", _learning_curves(single, history), side_by_side=True),
         Section("Where networks look", [picture for each in plain for picture in _contact_sheet(each)]),
     ]
     return [section for section in sections if section.blocks]
@@ -34,25 +40,50 @@ def _confusion(configuration: Configuration) -> Confusion:
     return Confusion(caption, answers.classes, counts.astype(int).tolist())
 
 
-def _curves(configuration: Configuration, history: pd.DataFrame) -> list[Curves]:
-    """Losses, and validation macro-F1 with the kept epoch set off, one curve a seed; none without a history."""
+def _learning_curves(configurations: Sequence[Configuration], history: pd.DataFrame) -> list[Curves]:
+    """All networks of a training set and protocol in one pair of plots; each has its own where they are too many."""
+    plots = []
+    groups: dict[tuple[str, str], list[Configuration]] = {}
+    for each in configurations:
+        groups.setdefault((each.trained, each.protocol), []).append(each)
+    for (trained, protocol), members in groups.items():
+        runs = [(each.model, _epochs_of(each, history)) for each in members]
+        if 2 * sum(len(by_seed) for _, by_seed in runs) <= MOST_CURVES:
+            plots += _curves(f"Trained on {trained}, {protocol}", runs)
+        else:
+            for each, run in zip(members, runs, strict=True):
+                plots += _curves(_name(each), [run])
+    return plots
+
+
+def _epochs_of(configuration: Configuration, history: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    """Rows of the history by seed; none of a baseline."""
     is_ours = history[["Model", "Trained", "Variant"]].eq(
         [configuration.model, configuration.trained, configuration.variant]
     )
-    ours = history[is_ours.all(axis=1)]
-    by_seed = [(f"seed {seed}", epochs) for seed, epochs in ours.groupby("Seed")]
+    return dict(list(history[is_ours.all(axis=1)].groupby("Seed")))
+
+
+def _curves(name: str, runs: Sequence[tuple[str, dict[int, pd.DataFrame]]]) -> list[Curves]:
+    """Losses, and validation macro-F1 with the kept epoch set off, one curve a model and seed; none without any."""
+    several = any(len(by_seed) > 1 for _, by_seed in runs)
+    epochs = [
+        (f"{model}, seed {seed}" if several else model, rows)
+        for model, by_seed in runs
+        for seed, rows in by_seed.items()
+    ]
     losses = [
-        _curve(f"{part}, {seed}", epochs, column)
-        for seed, epochs in by_seed
+        _curve(f"{label}, {part}", rows, column)
+        for label, rows in epochs
         for part, column in (("train", "TrainLoss"), ("val", "ValLoss"))
     ]
-    scores = [_curve(seed, epochs, "ValMacroF1") for seed, epochs in by_seed]
+    scores = [_curve(label, rows, "ValMacroF1") for label, rows in epochs]
     plots = (
         (losses, "Losses: train by the loss of the run, val by plain cross-entropy.", "Loss (nats)"),
         (scores, "Validation macro-F1: the kept epoch is set off.", "Macro-F1 (%)"),
     )
     return [
-        Curves(f"{_name(configuration)}. {text}", drawn, "Epoch", y_label)
+        Curves(f"{name}. {text}", drawn, "Epoch", y_label)
         for curves, text, y_label in plots
         if (drawn := [curve for curve in curves if curve is not None])
     ]

@@ -136,7 +136,8 @@ def _ranking(configurations: Sequence[Configuration], tested: str, bootstrap: Bo
     is_baseline = ranked["Model"].isin(BASELINES)
     marked |= dict.fromkeys(ranked.index[is_baseline], "baseline")
     own_baselines = ranked[is_baseline & (ranked["Trained"] == tested) & (ranked["Protocol"] == "strict")]
-    networks = ranked[~is_baseline].to_dict("records")
+    is_chain = ranked["Trained"].str.contains("+", regex=False)
+    networks = ranked[~is_baseline & ~is_chain].to_dict("records")
     bars = [_bar(f"{row['Model']} ({row['Trained']})", row, "MacroF1", row["Protocol"]) for row in networks]
     caption = (
         f"Networks and baselines on the test set of {tested}. Interval of MacroF1 over vessels; ± is half of that over "
@@ -144,7 +145,7 @@ def _ranking(configurations: Sequence[Configuration], tested: str, bootstrap: Bo
     )
     return [
         *_bars(
-            f"Macro-F1 on {tested}. Training set in parentheses; interval over vessels.",
+            f"Macro-F1 on {tested}. Training set in parentheses; interval over vessels. For chains, see the table.",
             "%",
             bars,
             _values(own_baselines),
@@ -220,15 +221,14 @@ def _transfer(transfer: pd.DataFrame) -> list[Block]:
         "alone: more than the same model trained on nothing else."
     )
     shown = transfer.drop(columns=["Over base p", "Over target alone p"])
-    bars = [
-        _bar(
-            f"{row['Model']} {row['Trained']} on {row['Tested']}", row, "Over target alone", row["Variant"] or "strict"
-        )
-        for row in rows
-        if not pd.isna(row["Over target alone"])
-    ]
+    charts: dict[str, list[Bar]] = {}
+    for row in rows:
+        if row["Trained"].endswith(f"+{row['Tested']}") and not pd.isna(row["Over target alone"]):
+            bar = _bar(f"{row['Model']} {row['Trained']}", row, "Over target alone")
+            charts.setdefault(row["Variant"] or "strict", []).append(bar)
+    title = "Gain of transfer over training on the target alone. In macro-F1, tested on the target"
     return [
-        *_bars("Gain of transfer over training on the target alone, in macro-F1.", "points", bars),
+        *(block for variant, bars in charts.items() for block in _bars(f"{title}; {variant}.", "points", bars)),
         _table(caption, shown, ["Over base", "Over target alone"]),
     ]
 
