@@ -6,21 +6,11 @@ import numpy as np
 import pytest
 
 from sarship.comparison import effects
-from sarship.comparison.configurations import Configuration, read_configurations
-from sarship.comparison.statistics import Answers, Bootstrap
+from sarship.comparison.configurations import read_configurations
+from sarship.comparison.statistics import Answers
 from sarship.comparison.tables import find
 from sarship.protocols import PUBLISHED, STRICT
 from tests.small_scores import SmallRun, make_scores, variant
-
-
-@pytest.fixture(scope="module")
-def configurations(tmp_path_factory) -> list[Configuration]:
-    return read_configurations([make_scores(tmp_path_factory.mktemp("scores"))])
-
-
-@pytest.fixture(scope="module")
-def bootstrap() -> Bootstrap:
-    return Bootstrap(2000)
 
 
 def test_every_option_in_which_the_protocols_differ_is_turned_both_ways():

@@ -8,22 +8,12 @@ import pytest
 
 from sarship.command import UserError
 from sarship.comparison import tables
-from sarship.comparison.configurations import Configuration, read_configurations
-from sarship.comparison.statistics import Answers, Bootstrap, holm, seed_interval
+from sarship.comparison.configurations import read_configurations
+from sarship.comparison.statistics import Answers, holm, seed_interval
 from tests.conftest import ROOT
 from tests.small_scores import CLASSES, TEST_SETS, SmallRun, make_scores, variant
 
 PUBLISHED = ROOT / "studies" / "published"
-
-
-@pytest.fixture(scope="module")
-def configurations(tmp_path_factory) -> list[Configuration]:
-    return read_configurations([make_scores(tmp_path_factory.mktemp("scores"))])
-
-
-@pytest.fixture(scope="module")
-def bootstrap() -> Bootstrap:
-    return Bootstrap(2000)
 
 
 @pytest.fixture(scope="module")
