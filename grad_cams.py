@@ -11,7 +11,7 @@ beside what a uniform heatmap would give.
 
 import argparse
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.figures import SheetItem, contact_sheet, overlay
 from sarship.files import whole_file, whole_folder, writable_folder
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
-from sarship.resplit import SPLIT_SWITCHES, resplit
+from sarship.resplit import views
 from sarship.runs import model_files, read_run
 from sarship.training import choose_device
 
@@ -180,19 +180,16 @@ def main(argv: list[str] | None = None) -> None:
     images = writable_folder(chosen.out / "Exp_images")
     tested = chosen.tested or list(prepared)
 
-    @cache
-    def shown(switched_on: frozenset, split_seed: int) -> list[ChosenChips]:
-        view = resplit(prepared, {name: name in switched_on for name in SPLIT_SWITCHES}, split_seed)
-        return [chips_to_show(view[name], chosen.chips_per_class, chosen.seed) for name in tested]
+    view = views(prepared)
+    shown = cache(partial(chips_to_show, per_class=chosen.chips_per_class, seed=chosen.seed))
 
     rows = []
     with tqdm(total=len(paths) * len(tested), unit=" sheets", disable=None) as bar:
         for path in paths:
             network, meta = load_trained(path, device.name)
             network.to(memory_format=torch.channels_last)  # a quarter faster through convolutions on a CPU
-            settings = meta["settings"]
-            switched_on = frozenset(name for name in SPLIT_SWITCHES if settings[name])
-            for chips in shown(switched_on, settings["split_seed"]):
+            for name in tested:
+                chips = shown(view(meta["settings"])[name])
                 rows += explain(network, meta, path.stem, chips, chosen)
                 bar.update()
     attention = pd.DataFrame(rows)

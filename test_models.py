@@ -18,7 +18,6 @@ import argparse
 import platform
 import time
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ from sarship.names import BASELINES
 from sarship.planning import needs, plan
 from sarship.prepared import PreparedSet, list_datasets, read_dataset, read_options
 from sarship.protocols import PROTOCOLS, SWITCHES
-from sarship.resplit import SPLIT_SWITCHES, resplit
+from sarship.resplit import views
 from sarship.runs import Run, drop_state, has_state, is_done, model_path, read_run, state_of, write_run
 from sarship.sampling import SAMPLERS
 from sarship.scores import format_table
@@ -325,18 +324,9 @@ def main(argv: list[str] | None = None) -> None:
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
     data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
-
-    @cache
-    def dealt(switched_on: frozenset, seed: int) -> dict[str, PreparedSet]:
-        return resplit(prepared, {name: name in switched_on for name in SPLIT_SWITCHES}, seed)
-
-    def view(settings: Mapping) -> dict[str, PreparedSet]:
-        """The prepared sets as a run with such settings splits them."""
-        return dealt(frozenset(name for name in SPLIT_SWITCHES if settings[name]), settings["split_seed"])
-
     check_augmentation(chosen)
     runs = plan(chosen, MODELS, data, classes)
-    ledger = Ledger(chosen.out, data, view, [*MODELS, *BASELINES], header(chosen, device))
+    ledger = Ledger(chosen.out, data, views(prepared), [*MODELS, *BASELINES], header(chosen, device))
     ledger.read_all(replaced=runs if chosen.overwrite else [])
     waiting = runs_to_train(runs, chosen)
     if chosen.list:

@@ -5,7 +5,8 @@ In this order, so that each switch means the same with and without the others: c
 (inverted_split). With all of them on, 20 % of the chips train and 80 % test, as published.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,16 @@ def resplit(prepared: Mapping[str, PreparedSet], switches: Mapping, seed: int) -
     return {
         name: prepared_set.with_splits(_renamed(manifests[name], switches)) for name, prepared_set in prepared.items()
     }
+
+
+def views(prepared: Mapping[str, PreparedSet]) -> Callable[[Mapping], dict[str, PreparedSet]]:
+    """A function of a run's settings: the prepared sets as that run splits them; for equal splits, the same objects."""
+
+    @cache
+    def dealt(switched_on: frozenset, seed: int) -> dict[str, PreparedSet]:
+        return resplit(prepared, {name: name in switched_on for name in SPLIT_SWITCHES}, seed)
+
+    return lambda settings: dealt(frozenset(name for name in SPLIT_SWITCHES if settings[name]), settings["split_seed"])
 
 
 def _deal(manifests: Mapping[str, pd.DataFrame], method: str, seed: int) -> dict[str, pd.DataFrame]:
