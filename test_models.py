@@ -28,19 +28,22 @@ from models import MODELS, UNFREEZE, ShipNetwork, build, layers_to_freeze, load_
 from sarship.augment import AUGMENTATIONS, draw_flips
 from sarship.baselines import hog_svm, majority
 from sarship.command import UserError, command_parser, log, parse, run_command
+from sarship.device import Device, choose_device, keep_freed_memory
+from sarship.features import FeatureStore
 from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
 from sarship.ledger import Ledger, results_of
 from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.names import BASELINES
 from sarship.planning import needs, plan
-from sarship.prepared import PreparedSet, list_datasets, read_dataset, read_options
+from sarship.prepared import CACHE, PreparedSet, list_datasets, read_dataset, read_options
+from sarship.profiling import Profile
 from sarship.protocols import PROTOCOLS, SWITCHES
 from sarship.resplit import views
 from sarship.runs import Run, drop_state, has_state, is_done, model_path, read_run, state_of, write_run
 from sarship.sampling import SAMPLERS
 from sarship.scores import format_table
-from sarship.training import Device, LabelledChips, Progress, Recipe, choose_device, fit, predict
+from sarship.training import LabelledChips, Progress, Recipe, fit, predict, predict_sets
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -84,6 +87,10 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     # -- on what
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="auto: bfloat16 where it is fast")
+    add("--compile", action=argparse.BooleanOptionalAction, default=False,
+        help="torch.compile networks: a minute or more each first, then faster steps; for long runs")  # fmt: skip
+    add("--profile", action=argparse.BooleanOptionalAction, default=False,
+        help="say where each run's seconds went, and what share of the hardware's peak was reached")  # fmt: skip
     add("--figures", action=argparse.BooleanOptionalAction, default=True, help="draw each run's curves and matrices")
     add("--weights", action=argparse.BooleanOptionalAction, default=True,
         help="keep them in the model files; a study of many runs needs only what was answered")  # fmt: skip
@@ -141,31 +148,50 @@ def train_network(
     twin: model file of a run that differs in testing only, if there is one: it has the weights already.
     """
     settings, source = run.settings, view[run.target]
+    store = FeatureStore(chosen.out / CACHE)
     torch.manual_seed(run.seed)
     cosine = settings["loss"] in COSINE_LOSSES
     network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"], cosine)
-    progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device)
+    progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device, store)
     network.to(device.name, memory_format=torch.channels_last)  # in another order of memory, rounding differs
-    tests = {}
-    for number, (name, tested) in enumerate(view.items()):
-        pixels = tested.pixels("test")
-        flips = draw_flips(len(pixels), flip_generator(run.seed, number)) if settings["test_time_flip"] else None
-        tests[name] = predict(network, pixels, device, flips)
+    tests = test_network(network, run, view, device, store)
     meta = describe(run, settings["backbone"], progress.seconds, device, source.image_size)
     meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
     meta |= {name: settings[name] for name in ("heads", "loss", "sampler", "augment", "learning_rate", "pooled_cam")}
     meta |= {"unfreeze": settings["unfreeze"] if run.is_chain else ""}
-    write_run(run.path(chosen.out), network.cpu().state_dict(), meta, progress.history, tests)
+    with device.profile.part("writing"):
+        write_run(run.path(chosen.out), network.cpu().state_dict(), meta, progress.history, tests)
     for leftover in run.checkpoint(chosen.out).parent.glob(f".{run.stem}-*.partial.pt"):
         leftover.unlink()
 
 
+def test_network(
+    network: ShipNetwork, run: Run, view: Mapping[str, PreparedSet], device: Device, store: FeatureStore
+) -> dict[str, np.ndarray]:
+    """Class probabilities on every test set."""
+    with device.profile.part("decode"):
+        sets = {name: tested.pixels("test") for name, tested in view.items()}
+    if not run.settings["test_time_flip"]:
+        return predict_sets(network, sets, device, store)
+    tests = {}
+    for number, (name, pixels) in enumerate(sets.items()):
+        flips = draw_flips(len(pixels), flip_generator(run.seed, number))
+        tests[name] = predict(network, pixels, device, flips, store)
+    return tests
+
+
 def fit_network(
-    network: ShipNetwork, run: Run, chosen: argparse.Namespace, source: PreparedSet, device: Device
+    network: ShipNetwork,
+    run: Run,
+    chosen: argparse.Namespace,
+    source: PreparedSet,
+    device: Device,
+    store: FeatureStore,
 ) -> Progress:
     """Train the network from where its settings let it start; it ends with the weights of the kept epoch."""
     settings = run.settings
-    train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
+    with device.profile.part("decode"):
+        train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
     start_network(network, run, chosen, train.pixels)
     if run.is_chain or MODELS[run.model].frozen:
         frozen = layers_to_freeze(run.model, settings["unfreeze"] if run.is_chain else "none")
@@ -173,7 +199,9 @@ def fit_network(
     names = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "sampler", "augment")
     detached = run.is_chain and settings["detached_finetune"]
     recipe = Recipe(**{name: settings[name] for name in names}, detached=detached, seed=run.seed)
-    progress = fit(network, train, val, recipe, device, run.checkpoint(chosen.out))
+    if chosen.compile:
+        network.compile()
+    progress = fit(network, train, val, recipe, device, run.checkpoint(chosen.out), store)
     if len(val) == 0 and not settings["last_epoch"]:
         log(f"{run.stem}: {run.target} has no val split, so the last epoch is taken")
     return progress
@@ -303,24 +331,27 @@ def carry_out(runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, d
         for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):
             log(f"{title_of(run)}, seed {run.seed}")
             view = ledger.views(run.settings)
-            if run.model in BASELINES:
-                run_baseline(run, chosen, view, device)
-            else:
-                train_network(run, chosen, view, device, ledger.path_by_key.get(run.training_key))
-            ledger.add(run.path(chosen.out))
-            warn_if_collapsed(run, ledger.rows([run]))
-            if chosen.figures:
-                draw(run, chosen.out, view)
-            if not chosen.weights:
-                kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
-            ledger.write_if_cheap()
+            with device.profile.run(run.stem):
+                if run.model in BASELINES:
+                    run_baseline(run, chosen, view, device)
+                else:
+                    train_network(run, chosen, view, device, ledger.path_by_key.get(run.training_key))
+                with device.profile.part("writing"):
+                    ledger.add(run.path(chosen.out))
+                    warn_if_collapsed(run, ledger.rows([run]))
+                    if chosen.figures:
+                        draw(run, chosen.out, view)
+                    if not chosen.weights:
+                        kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
+                    ledger.write_if_cheap()
     finally:
         ledger.write()
 
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    device = choose_device(chosen.device, chosen.precision)
+    keep_freed_memory()
+    device = choose_device(chosen.device, chosen.precision, Profile(chosen.profile))
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
     data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
@@ -334,6 +365,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     carry_out(runs, waiting, chosen, device, ledger)
     print(format_table(ledger.rows(runs)))
+    if chosen.profile and waiting:
+        print(f"\n{device.profile.table(device.name, device.autocast_dtype)}")
     print(f"\nScores: {chosen.out / 'scores.csv'}  Models, curves, confusion matrices: {chosen.out / 'trained_models'}")
 
 

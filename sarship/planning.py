@@ -92,6 +92,7 @@ def _network_run(chosen, models, common, runs, variant, model, trained, names, s
         "batch_size": chosen.batch_size,
         "weight_decay": chosen.weight_decay,
         "precision": chosen.precision,
+        **({"compile": True} if chosen.compile else {}),  # other rounding; runs without it are as they always were
         "start": start,
         **_backbone(chosen, models, variant, model, trained, list(common["data"]), seed, start),
     }

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from sarship.command import UserError
+from sarship.decoded import decoded_chips, image_size
 
+CACHE = "cache"  # below --out: what can be made again; see decoded.py and features.py
 SPLITS = ("train", "val", "test")
 DATASETS = ("Fusar", "OpenSARShip", "Mixed")  # Mixed joins the other two, split by split
 MANIFEST_COLUMNS = (
@@ -46,7 +47,7 @@ class PreparedSet:
     folder: Path
     manifest: pd.DataFrame
     paths: tuple[Path, ...]
-    _decoded: dict[Path, np.ndarray] = field(default_factory=dict, repr=False)  # every run asks for them
+    _decoded: list[np.ndarray] = field(default_factory=list, repr=False)  # one array, once it was asked for
 
     @property
     def name(self) -> str:
@@ -58,7 +59,7 @@ class PreparedSet:
 
     @property
     def image_size(self) -> int:
-        return int(self._first_image().size[0])
+        return image_size(self.paths[0])
 
     def with_splits(self, splits: np.ndarray) -> "PreparedSet":
         """The same chips, with the split of each manifest row as in `splits` (rows,); decoded chips are shared."""
@@ -73,37 +74,22 @@ class PreparedSet:
         return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
 
     def pixels(self, split: str) -> np.ndarray:
-        """Decoded chips of `split`, (chips, rows, cols) uint8; each is read from its file once.
+        """Decoded chips of `split`, (chips, rows, cols) uint8; see `decoded.py` for where they are kept.
 
+        They stay on the disk until they are used, where the chips of the split follow one another in the manifest.
         Raises UserError for a chip that is lost or damaged.
         """
-        size = self.image_size
+        if not self._decoded:
+            cache = self.folder.parents[1] / CACHE
+            chips = decoded_chips(cache, self.name, self.fingerprint(), self.paths, self.manifest["sha256"].tolist())
+            self._decoded.append(chips)
         members = np.flatnonzero(self.manifest["split"] == split)
-        pixels = np.empty((len(members), size, size), np.uint8)
-        for place, row in enumerate(members):
-            path = self.paths[row]
-            if path not in self._decoded:
-                self._decoded[path] = _decode(path, size)
-            pixels[place] = self._decoded[path]
-        return pixels
+        follow = len(members) > 0 and members[-1] - members[0] == len(members) - 1
+        return self._decoded[0][members[0] : members[-1] + 1] if follow else self._decoded[0][members]
 
     def fingerprint(self) -> str:
         """SHA-256 of the manifest's content, which names every chip by its own SHA-256."""
         return hashlib.sha256((self.folder / "manifest.csv").read_bytes()).hexdigest()
-
-    def _first_image(self) -> Image.Image:
-        return Image.open(self.paths[0])
-
-
-def _decode(path: Path, size: int) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
-    except OSError as error:
-        raise UserError(f"{path}: is lost or damaged; run dataset_prep.py --overwrite") from error
-    if pixels.shape != (size, size) or pixels.dtype != np.uint8:
-        raise UserError(f"{path}: is not {size} x {size} pixels of 8-bit grey; run dataset_prep.py --overwrite")
-    return pixels
 
 
 def read_options(out: Path) -> dict:

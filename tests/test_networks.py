@@ -17,8 +17,9 @@ from models import (
     load_trained_backbone,
 )
 from sarship.command import UserError
+from sarship.device import choose_device
 from sarship.runs import drop_state, write_run
-from sarship.training import LabelledChips, Recipe, choose_device, fit, predict
+from sarship.training import LabelledChips, Recipe, fit, predict
 
 RECIPE = Recipe(
     epochs=2, batch_size=4, learning_rate=1e-3, weight_decay=0.01, loss="cross_entropy", sampler="none",

@@ -1,14 +1,18 @@
 """Fit: what it learns, picks and resumes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import build
 from sarship import training
 from sarship.augment import AUGMENTATIONS
-from sarship.command import UserError
+from sarship.device import choose_device
+from sarship.feeding import WholeNetwork
 from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.sampling import SAMPLERS
 from sarship.training import (
@@ -16,11 +20,9 @@ from sarship.training import (
     Progress,
     Recipe,
     _is_best,
-    _WholeNetwork,
-    choose_device,
     fit,
     predict,
-    to_float,
+    predict_sets,
 )
 
 CPU = choose_device("cpu", "float32")
@@ -93,18 +95,18 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
 
     whole = fresh()
     expected = fit(whole, train, val, recipe(), CPU, None)
-    run_epoch = training._train_epoch
+    run_epoch = training._Epochs.run
 
-    def killed(network, *args):
-        if args[-2] == killed_in:
+    def killed(self, epoch):
+        if epoch == killed_in:
             raise KeyboardInterrupt
-        return run_epoch(network, *args)
+        return run_epoch(self, epoch)
 
     checkpoint = tmp_path / "state.pt"
-    monkeypatch.setattr(training, "_train_epoch", killed)
+    monkeypatch.setattr(training._Epochs, "run", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(fresh(), train, val, recipe(), CPU, checkpoint)
-    monkeypatch.setattr(training, "_train_epoch", run_epoch)
+    monkeypatch.setattr(training._Epochs, "run", run_epoch)
     resumed = fresh()
     progress = fit(resumed, train, val, recipe(), CPU, checkpoint)
     assert [row["epoch"] for row in progress.history] == [1, 2, 3, 4]
@@ -126,12 +128,14 @@ def test_features_computed_once_give_the_weights_of_the_long_way(name, augment, 
         return progress.history, torch.cat([weight.flatten() for weight in network.classifier.parameters()])
 
     short_history, short = trained()
-    monkeypatch.setattr(training, "_HeadOnly", _WholeNetwork)
+    the_long_way = partial(WholeNetwork, augmentation=AUGMENTATIONS[augment], device=CPU)
+    monkeypatch.setattr(training, "training_feed", lambda network, pixels, *_: the_long_way(network, pixels))
+    monkeypatch.setattr(training, "evaluation_feed", lambda network, pixels, *_: the_long_way(network, pixels))
     long_history, long = trained()
     assert torch.allclose(short, long, atol=1e-5)
-    assert [row["train_loss"] for row in short_history] == pytest.approx(
-        [row["train_loss"] for row in long_history], rel=1e-4
-    )
+    for column in ("train_loss", "val_loss", "val_macro_f1"):
+        short_column, long_column = ([row[column] for row in history] for history in (short_history, long_history))
+        assert short_column == pytest.approx(long_column, rel=1e-4)
 
 
 def test_without_val_the_last_epoch_is_taken():
@@ -184,12 +188,35 @@ def test_flips_of_test_chips_are_only_made_when_asked_for():
     assert not np.allclose(predict(network, pixels, CPU, flips), predict(network, pixels, CPU))
 
 
-def test_to_float_scales_to_one():
-    assert to_float(torch.tensor([[[0, 255]]], dtype=torch.uint8)).flatten().tolist() == [0, 1]
+@pytest.mark.parametrize(("name", "through_all_of_it"), [("CNN", 16), ("Fine_VGG", 0)])
+def test_sets_evaluated_in_one_pass_have_the_answers_that_each_has_alone(name, through_all_of_it):
+    network, fusar, opensarship = build(name, 3, 32), bars(9, 1).pixels, bars(7, 2).pixels
+    network.scale_input(0.2, 0.2)
+    sets = {"Fusar": fusar, "OpenSARShip": opensarship, "Mixed": np.concatenate([fusar, opensarship])}
+    evaluated = []
+    handle = network.register_forward_hook(lambda module, inputs, output: evaluated.append(len(output)))
+    together = predict_sets(network, sets, CPU)
+    handle.remove()
+    assert sum(evaluated) == through_all_of_it  # each chip once; a frozen backbone's features go through the head
+    for set_name, pixels in sets.items():
+        assert together[set_name] == pytest.approx(predict(network, pixels, CPU), abs=1e-6)
 
 
-def test_cuda_that_is_absent_is_said():
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    with pytest.raises(UserError, match="--device cuda"):
-        choose_device("cuda", "auto")
+def test_nothing_inside_an_epoch_waits_for_the_device():
+    """Reading a number off a tensor, or asking which elements are true, would make the CPU wait for a GPU."""
+    waiting = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero):
+                waiting.append(function)
+            return function(*args, **(kwargs or {}))
+
+    network = build("CNN", 3, 32)
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    for changes in [{"augment": "sar"}, *({"loss": name} for name in LOSSES if name not in COSINE_LOSSES)]:
+        epochs = training._Epochs(network, optimizer, bars(48, 1), recipe(**changes), CPU, training.IN_MEMORY)
+        with Watch():
+            epochs.run(1)
+        assert len(waiting) == 1, changes  # the loss, at the end
+        waiting.clear()

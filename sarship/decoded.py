@@ -1,0 +1,101 @@
+"""Decoded chips of a prepared data set, in one memory-mapped file: each PNG is decoded once, for all runs and commands.
+
+cache/<Dataset>-<size>-<fingerprint>.npy   (chips, size, size) uint8, in the order of manifest.csv
+
+The fingerprint is the manifest's, which names every chip by its SHA-256, and each chip is held against it when it is
+decoded: the file cannot be stale. Processes that build it at once each write their own and rename it; the last stays.
+The folder can be removed at any time.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from sarship.command import UserError, log
+from sarship.files import whole_file
+
+
+def decoded_chips(
+    cache: Path, dataset: str, fingerprint: str, paths: Sequence[Path], sha256: Sequence[str]
+) -> np.ndarray:
+    """The chips at `paths`, (chips, size, size) uint8, from the file below `cache`, which is made if it is not there.
+
+    fingerprint: of the manifest. sha256: of each PNG file. Writing into the array changes no file.
+    Raises UserError for a chip that is lost, damaged, not the manifest's or of another size than the first.
+    """
+    size = image_size(paths[0])
+    path = cache / f"{dataset}-{size}-{fingerprint[:16]}.npy"
+    shape = (len(paths), size, size)
+    chips = _mapped(path, shape)
+    if chips is None:
+        _build(path, shape, paths, sha256)
+        for stale in cache.glob(f"{dataset}-*-*.npy"):
+            if stale != path:
+                stale.unlink(missing_ok=True)
+        chips = _mapped(path, shape)
+    return chips
+
+
+def image_size(path: Path) -> int:
+    """Pixels per side of a prepared chip. Raises UserError if it is lost or damaged."""
+    try:
+        with Image.open(path) as image:
+            return image.size[0]
+    except OSError as error:
+        raise _lost(path) from error
+
+
+def _mapped(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """The array in a file; None if there is none, or it does not hold what it should."""
+    if not path.exists():
+        return None
+    try:
+        chips = np.load(path, mmap_mode="c")  # c: PyTorch takes arrays that may be written only
+    except ValueError:
+        chips = np.empty(0)
+    if chips.shape != shape or chips.dtype != np.uint8:
+        log(f"{path}: is damaged and is made again")
+        return None
+    return chips
+
+
+def _build(path: Path, shape: tuple[int, int, int], paths: Sequence[Path], sha256: Sequence[str]) -> None:
+    with whole_file(path) as file:
+        chips = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+
+        def decode(place: int) -> None:
+            chips[place] = _decode(paths[place], sha256[place], shape[1])
+
+        # Threads will do: reading, hashing and inflating let go of the interpreter.
+        with ThreadPoolExecutor(os.cpu_count()) as workers:
+            done = workers.map(decode, range(len(paths)))
+            for _ in tqdm(
+                done, desc=f"decode {paths[0].parents[2].name}", total=len(paths), unit=" chips", disable=None
+            ):
+                pass
+        chips.flush()
+
+
+def _decode(path: Path, sha256: str, size: int) -> np.ndarray:
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise _lost(path)
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise _lost(path) from error
+    if pixels.shape != (size, size) or pixels.dtype != np.uint8:
+        raise UserError(f"{path}: is not {size} x {size} pixels of 8-bit grey; run dataset_prep.py --overwrite")
+    return pixels
+
+
+def _lost(path: Path) -> UserError:
+    return UserError(f"{path}: is lost, damaged or not the chip of manifest.csv; run dataset_prep.py --overwrite")

@@ -1,0 +1,138 @@
+"""What frozen backbones make of chips, computed once and kept on disk for all runs, seeds and commands.
+
+cache/features-<key>.sqlite   one file a backbone: chip and flip -> pooled features, to the bit
+
+The key stands for all that decides the features: weights, buffers and input scaling of the backbone, device, precision
+and version of PyTorch; a chip is known by its pixels. So a chip of `Fusar` is not computed again as one of `Mixed`, and
+nothing can be stale. Two processes may fill one file at once. The folder can be removed at any time.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sarship.augment import apply_flips
+from sarship.command import UserError, log
+from sarship.device import Device, to_float
+from sarship.files import writable_folder
+
+LARGEST_BYTES = 20 * 2**30  # of all features; beyond it, the backbone that was asked for longest ago goes
+CHIPS_PER_COMMIT = 512  # each commit waits for the disk
+WAIT_SECONDS = 600  # for another process that writes
+
+
+class FeatureStore:
+    """Pooled features by backbone. folder: where the files lie; None keeps nothing beyond one call."""
+
+    def __init__(self, folder: Path | None):
+        self._folder = folder
+
+    def features(self, network: nn.Module, pixels: np.ndarray, flips: Sequence[int], device: Device) -> Tensor:
+        """Pooled features (flips, chips, ...) of pixels (chips, rows, cols) uint8, mirrored by each of `flips`.
+
+        network: a ShipNetwork whose backbone is constant, in evaluation mode. Raises UserError where the folder cannot
+        be written or the disk is full.
+        """
+        if self._folder is None:
+            return self._through(":memory:", network, pixels, flips, device)
+        path = writable_folder(self._folder) / f"features-{backbone_key(network, device)}.sqlite"
+        try:
+            features = self._through(path, network, pixels, flips, device)
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{path}: cannot be used ({error}); make room, or remove the folder") from error
+        except sqlite3.DatabaseError as error:
+            log(f"{path}: is damaged ({error}) and is made again")
+            path.unlink()
+            features = self._through(path, network, pixels, flips, device)
+        path.touch()
+        _forget_oldest(self._folder)
+        return features
+
+    def _through(self, path: Path | str, network, pixels: np.ndarray, flips: Sequence[int], device) -> Tensor:
+        chips = chip_keys(pixels)
+        with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as file:
+            file.execute("CREATE TABLE IF NOT EXISTS features (chip BLOB, flip INT, data BLOB, UNIQUE (chip, flip))")
+            file.execute("CREATE TABLE IF NOT EXISTS form (dtype TEXT, shape TEXT)")
+            for flip in flips:
+                _complete(file, network, pixels, chips, flip, device)
+            return torch.stack([_load(file, chips, flip) for flip in flips]).to(device.name)
+
+
+def chip_keys(pixels: np.ndarray) -> list[bytes]:
+    """SHA-256 of each chip's pixels (chips, rows, cols) uint8: chips with the same one are the same to any network."""
+    return [hashlib.sha256(np.ascontiguousarray(chip)).digest() for chip in pixels]
+
+
+def backbone_key(network: nn.Module, device: Device) -> str:
+    """Sixteen hexadecimal digits for everything that decides pooled features but the chips."""
+    layers = f"{network.features} {network.classifier[0]}"
+    digest = hashlib.sha256(f"{torch.__version__} {device.name} {device.autocast_dtype} {layers}".encode())
+    for name, value in network.state_dict().items():
+        if not name.startswith("classifier."):
+            digest.update(name.encode())
+            digest.update(_to_bytes(value))
+    return digest.hexdigest()[:16]
+
+
+def _complete(file: sqlite3.Connection, network, pixels, chips: list[bytes], flip: int, device: Device) -> None:
+    """Put the features of those chips into the file that are not there yet."""
+    known = {chip for (chip,) in file.execute("SELECT chip FROM features WHERE flip = ?", (flip,))}
+    missing = [index for index, chip in enumerate(chips) if chip not in known]
+    at_once = device.chips_at_once(pixels[0].size)
+    done = 0
+    with tqdm(total=len(missing), desc="frozen backbone", unit=" chips", leave=False, disable=None) as bar:
+        for start in range(0, len(missing), at_once):
+            batch = missing[start : start + at_once]
+            values = pooled(network, torch.from_numpy(pixels[batch]), flip, device).cpu()
+            _write(file, [chips[index] for index in batch], flip, values)
+            if done // CHIPS_PER_COMMIT < (done := done + len(batch)) // CHIPS_PER_COMMIT:
+                file.commit()
+            device.profile.count(len(batch), network.features, (3, *pixels.shape[1:]), backward=False)
+            bar.update(len(batch))
+    file.commit()
+
+
+@torch.no_grad()
+def pooled(network: nn.Module, pixels: Tensor, flip: int, device: Device) -> Tensor:
+    """Pooled features (chips, ...), on the device, of pixels (chips, rows, cols) uint8, all mirrored by `flip`."""
+    chips = apply_flips(to_float(pixels.to(device.name)), torch.full((len(pixels),), flip))
+    with device.autocast():
+        return network.pooled_features(chips)
+
+
+def _write(file: sqlite3.Connection, chips: list[bytes], flip: int, values: Tensor) -> None:
+    if not file.execute("SELECT 1 FROM form").fetchone():
+        form = (str(values.dtype).removeprefix("torch."), " ".join(map(str, values.shape[1:])))
+        file.execute("INSERT INTO form VALUES (?, ?)", form)
+    rows = [(chip, flip, _to_bytes(value)) for chip, value in zip(chips, values, strict=True)]
+    file.executemany("INSERT OR IGNORE INTO features VALUES (?, ?, ?)", rows)
+
+
+def _load(file: sqlite3.Connection, chips: list[bytes], flip: int) -> Tensor:
+    """Features (chips, ...) on the CPU, in the order of `chips`."""
+    dtype, shape = file.execute("SELECT dtype, shape FROM form").fetchone()
+    wanted = "SELECT data FROM features WHERE chip = ? AND flip = ?"
+    data = b"".join(file.execute(wanted, (chip, flip)).fetchone()[0] for chip in chips)
+    values = torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype))
+    return values.view(len(chips), *(int(count) for count in shape.split()))
+
+
+def _to_bytes(values: Tensor) -> bytes:
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Remove the files that were asked for longest ago, until all of them together have LARGEST_BYTES at most."""
+    files = sorted(folder.glob("features-*.sqlite"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for path in files:
+        total += path.stat().st_size
+        if total > LARGEST_BYTES and path is not files[0]:
+            path.unlink()

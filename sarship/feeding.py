@@ -1,0 +1,94 @@
+"""How chips become logits: through the whole network, or from kept features through its head alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sarship.augment import AUGMENTATIONS, FLIPS, Augmentation, apply_flips, apply_steps
+from sarship.device import Device, to_float
+from sarship.features import FeatureStore
+
+HEAD_CHIPS = 1024  # features that go through a head at once in evaluation
+
+
+class WholeNetwork:
+    """Chips that go through augmentation, backbone and head. They lie on the device as uint8 and are scaled there."""
+
+    def __init__(self, network: nn.Module, pixels: np.ndarray, augmentation: Augmentation, device: Device):
+        self._network, self._augmentation, self._device = network, augmentation, device
+        with device.profile.part("to device"):
+            self._pixels = torch.from_numpy(pixels).to(device.name)
+        self._chip_shape = (1, *pixels.shape[1:])
+
+    def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
+        """(batch, classes) of the chips with indices `batch`, mirrored by `flips` (batch,) and changed by every step.
+
+        All three are on the device; nothing here waits for it.
+        """
+        chips = apply_flips(to_float(self._pixels[batch]), flips)
+        chips = apply_steps(chips, self._augmentation, generator)
+        self._device.profile.count(len(batch), self._network, self._chip_shape, backward=True)
+        with self._device.autocast():
+            return self._network(chips)
+
+    @torch.no_grad()
+    def logits(self, flips: Tensor) -> Tensor:
+        """(chips, classes) float64 of all chips, each mirrored by `flips` (chips,); no other random change."""
+        at_once = self._device.chips_at_once(self._pixels[0].numel())
+        batches = zip(self._pixels.split(at_once), flips.to(self._device.name).split(at_once), strict=True)
+        parts = []
+        for pixels, own in batches:
+            with self._device.autocast():
+                parts.append(self._network(apply_flips(to_float(pixels), own)).double())
+        self._device.profile.count(len(self._pixels), self._network, self._chip_shape, backward=False)
+        return torch.cat(parts)
+
+
+class HeadOnly:
+    """Chips of a constant backbone, as the features that it makes of each of their mirror images.
+
+    The backbone is in evaluation mode and gets no gradient, so it gives the same features in every epoch; the head's
+    first layer, a pooling, has no weights either. flips: flip numbers that will be asked for.
+    """
+
+    def __init__(
+        self, network: nn.Module, pixels: np.ndarray, flips: Sequence[int], device: Device, store: FeatureStore
+    ):
+        self._head, self._device = network.classifier[1:], device
+        network.eval()
+        with device.profile.part("features"):
+            self._features = store.features(network, pixels, flips, device)  # (flips, chips, ...)
+        places = [flips.index(flip) if flip in flips else -1 for flip in range(FLIPS)]
+        self._place = torch.tensor(places, device=device.name)
+
+    def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
+        """As that of WholeNetwork; there are no steps."""
+        self._device.profile.count(len(batch), self._head, self._features.shape[2:], backward=True)
+        with self._device.autocast():
+            return self._head(self._features[self._place[flips], batch])
+
+    @torch.no_grad()
+    def logits(self, flips: Tensor) -> Tensor:
+        """As that of WholeNetwork."""
+        chosen = self._features[self._place[flips.to(self._device.name)], torch.arange(len(flips))]
+        with self._device.autocast():
+            parts = [self._head(features).double() for features in chosen.split(HEAD_CHIPS)]
+        self._device.profile.count(len(flips), self._head, self._features.shape[2:], backward=False)
+        return torch.cat(parts)
+
+
+def training_feed(network, pixels: np.ndarray, augment: str, device: Device, store: FeatureStore):
+    """Training chips (chips, rows, cols) uint8 for a network; augment: a key of AUGMENTATIONS."""
+    augmentation = AUGMENTATIONS[augment]
+    if network.is_constant_backbone and augmentation.is_flips_only:
+        return HeadOnly(network, pixels, augmentation.flips, device, store)
+    return WholeNetwork(network, pixels, augmentation, device)
+
+
+def evaluation_feed(network, pixels: np.ndarray, flips: Sequence[int], device: Device, store: FeatureStore):
+    """Chips (chips, rows, cols) uint8 to be evaluated, at least one; flips: flip numbers that will be asked for."""
+    if network.is_constant_backbone:
+        return HeadOnly(network, pixels, flips, device, store)
+    return WholeNetwork(network, pixels, AUGMENTATIONS["none"], device)
