@@ -12,13 +12,15 @@ returns a backbone and one line in MODELS.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision import models as zoo
 
 from sarship.command import UserError
@@ -38,13 +40,15 @@ class ShipNetwork(nn.Module):
 
     frozen_layers: how many layers of the backbone are frozen, counted from the input.
     drifting: whether the batch-norm statistics of frozen layers move in training all the same, a published flaw.
+    recomputed: how many layers at the input are computed again on the way back, see `Backbone`.
     """
 
-    def __init__(self, features: nn.Sequential, classifier: nn.Sequential, cam_layer: str):
+    def __init__(self, features: nn.Sequential, classifier: nn.Sequential, cam_layer: str, recomputed: int = 0):
         super().__init__()
         self.features = features
         self.classifier = classifier
         self.cam_layer = cam_layer
+        self.recomputed = recomputed
         self.frozen_layers = 0
         self.drifting = False
         self.register_buffer("input_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
@@ -68,7 +72,15 @@ class ShipNetwork(nn.Module):
     def pooled_features(self, chips: Tensor) -> Tensor:
         """What the backbone and the pooling at the head's beginning make of chips; all that a frozen backbone gives."""
         repeated = chips.expand(-1, 3, -1, -1)  # (chips, 3, rows, cols)
-        return self.classifier[0](self.features((repeated - self.input_mean) / self.input_std))
+        scaled = (repeated - self.input_mean) / self.input_std
+        learns = self.training and torch.is_grad_enabled() and self.frozen_layers < self.recomputed
+        if not learns or torch.compiler.is_compiling():
+            return self.classifier[0](self.features(scaled))
+        first = self.features[: self.recomputed]
+        maps = checkpoint(
+            first, scaled, use_reentrant=False, context_fn=lambda: (nullcontext(), _still_statistics(first))
+        )
+        return self.classifier[0](self.features[self.recomputed :](maps))
 
     def train(self, mode: bool = True) -> "ShipNetwork":
         """As nn.Module.train, except that frozen layers keep their batch-norm statistics and drop nothing."""
@@ -83,18 +95,36 @@ class ShipNetwork(nn.Module):
         self.input_std.fill_(std)
 
 
+@contextmanager
+def _still_statistics(layers: nn.Module) -> Iterator[None]:
+    """Within, batch norm in training mode does what it always does, but its running statistics stay where they are."""
+    norms = [layer for layer in layers.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked -= 1
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A feature extractor: its layers, the channels of its last map, and the layers that Grad-CAM may look at.
 
     cam_layers: name and stride (chip pixels per map pixel) of each, the deepest first.
     stages: index of the layer with which each stage (block of layers of one map size) begins, the first first.
+    recomputed: how many layers at the input keep no activations in training and are computed again on the way back:
+    those with the largest maps, which take most of the memory and little of the time.
     """
 
     layers: nn.Sequential
     channels: int
     cam_layers: tuple[tuple[str, int], ...]
     stages: tuple[int, ...]
+    recomputed: int
 
     def cam_layer(self, image_size: int) -> str:
         """The deepest layer whose map has LEAST_CAM_SIDE pixels a side for such chips; the shallowest if none has."""
@@ -109,13 +139,13 @@ def _block(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 def cnn_backbone() -> Backbone:
     layers = nn.Sequential(*_block(3, 64), *_block(64, 128), *_block(128, 256))
-    return Backbone(layers, 256, (("features.10", 4),), (0, 4, 8))  # the last ReLU, before the last pooling
+    return Backbone(layers, 256, (("features.10", 4),), (0, 4, 8), 4)  # the last ReLU, before the last pooling
 
 
 def vgg_backbone() -> Backbone:
     # He initialisation (torchvision's default for VGG): without it, 13 convolutions in a row do not start learning.
     cam_layers = (("features.29", 16), ("features.22", 8))  # ReLUs before a pooling
-    return Backbone(zoo.vgg16().features, 512, cam_layers, (0, 5, 10, 17, 24))
+    return Backbone(zoo.vgg16().features, 512, cam_layers, (0, 5, 10, 17, 24), 5)
 
 
 def resnet_backbone() -> Backbone:
@@ -123,7 +153,7 @@ def resnet_backbone() -> Backbone:
     layers = OrderedDict((name, layer) for name, layer in whole.named_children() if name not in ("avgpool", "fc"))
     # Not the average pool, which the published code looked at: its map is 1 x 1, so every heatmap is uniform.
     cam_layers = (("features.layer4", 32), ("features.layer3", 16))
-    return Backbone(nn.Sequential(layers), 2048, cam_layers, (0, 4, 5, 6, 7))  # after the four layers of the stem
+    return Backbone(nn.Sequential(layers), 2048, cam_layers, (0, 4, 5, 6, 7), 5)  # after the four layers of the stem
 
 
 def cnn_head(channels: int, classes: int) -> nn.Sequential:
@@ -249,7 +279,7 @@ def build(name: str, classes: int, image_size: int, heads: str = "fitted", cosin
         head = model.head(backbone.channels, classes)
     if cosine:
         head[-1] = CosineLayer(head[-1].in_features, classes)
-    network = ShipNetwork(backbone.layers, head, backbone.cam_layer(image_size))
+    network = ShipNetwork(backbone.layers, head, backbone.cam_layer(image_size), backbone.recomputed)
     network.freeze(len(backbone.layers) if model.frozen else 0)
     return network
 

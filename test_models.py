@@ -28,7 +28,7 @@ from models import MODELS, UNFREEZE, ShipNetwork, build, layers_to_freeze, load_
 from sarship.augment import AUGMENTATIONS, draw_flips
 from sarship.baselines import hog_svm, majority
 from sarship.command import UserError, command_parser, log, parse, run_command
-from sarship.device import Device, choose_device, keep_freed_memory
+from sarship.device import Device, arrange_memory, choose_device
 from sarship.features import FeatureStore
 from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
@@ -350,12 +350,12 @@ def carry_out(runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, d
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    keep_freed_memory()
     device = choose_device(chosen.device, chosen.precision, Profile(chosen.profile))
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
     data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
     check_augmentation(chosen)
+    arrange_memory(chosen.batch_size * next(iter(prepared.values())).image_size ** 2)
     runs = plan(chosen, MODELS, data, classes)
     ledger = Ledger(chosen.out, data, views(prepared), [*MODELS, *BASELINES], header(chosen, device))
     ledger.read_all(replaced=runs if chosen.overwrite else [])

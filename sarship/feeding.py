@@ -20,7 +20,9 @@ class WholeNetwork:
         self._network, self._augmentation, self._device = network, augmentation, device
         with device.profile.part("to device"):
             self._pixels = torch.from_numpy(pixels).to(device.name)
-        self._chip_shape = (1, *pixels.shape[1:])
+        # For counting: the layers one after the other, each once; what the network computes again is no gain.
+        self._layers = nn.Sequential(network.features, network.classifier)
+        self._chip_shape = (3, *pixels.shape[1:])
 
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """(batch, classes) of the chips with indices `batch`, mirrored by `flips` (batch,) and changed by every step.
@@ -29,7 +31,7 @@ class WholeNetwork:
         """
         chips = apply_flips(to_float(self._pixels[batch]), flips)
         chips = apply_steps(chips, self._augmentation, generator)
-        self._device.profile.count(len(batch), self._network, self._chip_shape, backward=True)
+        self._device.profile.count(len(batch), self._layers, self._chip_shape, backward=True)
         with self._device.autocast():
             return self._network(chips)
 
@@ -42,7 +44,7 @@ class WholeNetwork:
         for pixels, own in batches:
             with self._device.autocast():
                 parts.append(self._network(apply_flips(to_float(pixels), own)).double())
-        self._device.profile.count(len(self._pixels), self._network, self._chip_shape, backward=False)
+        self._device.profile.count(len(self._pixels), self._layers, self._chip_shape, backward=False)
         return torch.cat(parts)
 
 

@@ -101,6 +101,39 @@ def test_unfreeze_opens_stages_from_the_end(name, unfreeze):
             assert not torch.equal(value, before[key]), key
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["CNN", "VGG", "ResNet"])
+def test_layers_computed_again_give_the_same_weights_and_statistics_to_the_bit(name, precision):
+    """What memory is saved by must not be seen in the result, nor in the running statistics of batch norm."""
+
+    def trained(recomputed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        network = build(name, 3, 32)
+        assert 0 < network.recomputed < len(network.features)
+        network.recomputed = recomputed
+        fit(network, chips(12), chips(6, seed=1), RECIPE, choose_device("cpu", precision), None)
+        return network.state_dict()
+
+    kept, again = trained(0), trained(build(name, 3, 32).recomputed)
+    assert all(torch.equal(value, again[key]) for key, value in kept.items())
+
+
+def test_layers_computed_again_do_keep_less():
+    def kept_bytes(recomputed: int) -> int:
+        network, sizes = build("CNN", 3, 64).train(), []
+        network.recomputed = recomputed
+
+        def note(tensor):
+            sizes.append(tensor.nbytes)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            network(torch.rand(2, 1, 64, 64)).sum().backward()
+        return sum(sizes)
+
+    assert kept_bytes(4) < kept_bytes(0)
+
+
 def test_the_cosine_layer_is_the_cosine_times_the_scale_of_the_paper():
     network = build("CNN", 3, 32, cosine=True)
     layer = network.classifier[-1]

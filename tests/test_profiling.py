@@ -2,11 +2,15 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from models import build
+from sarship.augment import AUGMENTATIONS
+from sarship.device import Device
+from sarship.feeding import WholeNetwork
 from sarship.profiling import OFF, PARTS, Profile, flop_of, peak_rate
 
 
@@ -22,8 +26,24 @@ def test_vgg16_has_the_published_operations_and_a_frozen_backbone_no_way_back():
     # 15.47 G multiply-adds at 224 x 224 with three dense layers of 0.12 G; torchvision's table of VGG16_Weights.
     convolutions = flop_of(build("VGG", 3, 224).features, (3, 224, 224), backward=False) / 2
     assert convolutions == pytest.approx(15.47e9 - 0.124e9, rel=0.01)
-    forward, both = (flop_of(build("Fine_VGG", 3, 64), (1, 64, 64), backward) for backward in (False, True))
-    assert both < 1.05 * forward
+    frozen = build("Fine_VGG", 3, 64)
+    layers = nn.Sequential(frozen.features, frozen.classifier)
+    forward, both = (flop_of(layers, (3, 64, 64), backward) for backward in (False, True))
+    assert forward < both < 1.05 * forward
+
+
+def test_layers_that_are_computed_again_count_once():
+    network = build("VGG", 3, 32)
+    assert network.recomputed
+    profile = Profile(is_on=True)
+    device = Device("cpu", torch.float32, profile)
+    chips = np.zeros((2, 32, 32), np.uint8)
+    with profile.run("VGG_Fusar"):
+        feed = WholeNetwork(network.train(), chips, AUGMENTATIONS["none"], device)
+        feed.train_logits(torch.arange(2), torch.zeros(2, dtype=torch.long), torch.Generator())
+    counted = profile._runs[0][1]["flop"] / 2
+    forward = flop_of(network.features, (3, 32, 32), backward=False)
+    assert 2.5 * forward < counted < 3 * forward  # three times, but for the first layer, which passes nothing back
 
 
 def test_counting_leaves_the_network_alone():
