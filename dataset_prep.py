@@ -13,27 +13,30 @@ what was left out and why.
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from sarship.archives import open_source
+from sarship.archives import Source, open_source
 from sarship.classes import LEVELS, class_of
 from sarship.command import UserError, byte_count, command_parser, log, parse, run_command
 from sarship.figures import dataset_summary
 from sarship.files import whole_folder, writable_folder
+from sarship.pool import Pool, available_cores
+from sarship.preparation import Geometry, Outcome, Preparation, Task
 from sarship.prepared import SPLITS, read_manifest, read_options
-from sarship.readers import UNREADABLE, Rejected, UniqueNames
-from sarship.readers.fusar import read_fusar
-from sarship.readers.opensarship import read_opensarship
+from sarship.readers import UNREADABLE, Reader
+from sarship.readers.fusar import FusarReader
+from sarship.readers.opensarship import OpenSARShipReader
 from sarship.simulator import simulate_archives
 from sarship.splits import SPLIT_METHODS, assign_splits
-from sarship.staging import Geometry, Staging, mix
+from sarship.staging import Staging, mix
 
 DOWNLOADS = """no archives in {folder}. Download \
 FUSAR_Ship1.0.zip from https://emwlab.fudan.edu.cn/resources/list.htm and \
@@ -42,7 +45,7 @@ or name them with --fusar and --opensarship, or run with --demo, which needs nei
 
 
 # Options that do not change what is prepared.
-_WITHOUT_EFFECT = ("study", "out", "overwrite", "max_bytes", "max_bad", "fusar", "opensarship", "demo")
+_WITHOUT_EFFECT = ("study", "out", "overwrite", "max_bytes", "max_bad", "fusar", "opensarship", "demo", "workers")
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -66,6 +69,8 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--spacing", type=float, default=4, metavar="METRES", help="pixel spacing of a metric chip")
     add("--split", choices=SPLIT_METHODS, default="vessel", help="what stays together; see sarship/splits.py")
     add("--seed", type=int, default=1, help="of the split, the continued sea and the simulation")
+    # -- how
+    add("--workers", type=int, default=available_cores(), metavar="N", help="processes that read and resample")
     # -- limits
     add("--max-bad", type=float, default=1.0, metavar="PERCENT", help="unreadable chips that are put up with")
     add("--max-bytes", type=byte_count, default="200G", metavar="SIZE", help="refuse archives that unpack to more")
@@ -81,6 +86,8 @@ def _check(chosen: argparse.Namespace) -> None:
         raise UserError(f"--extent {chosen.extent:g} --spacing {chosen.spacing:g}: must give 32 to 1024 whole pixels")
     if len(set(chosen.classes)) < max(2, len(chosen.classes)):
         raise UserError(f"--classes {' '.join(chosen.classes)}: name two or more different classes")
+    if chosen.workers < 1:
+        raise UserError(f"--workers {chosen.workers}: must be 1 or more")
     if not 0 <= chosen.max_bad <= 100:
         raise UserError(f"--max-bad {chosen.max_bad:g}: must be a percentage, 0 to 100")
 
@@ -91,7 +98,8 @@ def sources(chosen: argparse.Namespace) -> dict[str, list[Path]]:
     if chosen.demo:
         if chosen.fusar or chosen.opensarship:
             raise UserError("--demo simulates the archives: leave out --fusar and --opensarship")
-        fusar, opensarship = simulate_archives(writable_folder(raw / "demo"), chosen.demo_chips, chosen.seed)
+        folder = writable_folder(raw / "demo")
+        fusar, opensarship = simulate_archives(folder, chosen.demo_chips, chosen.seed, chosen.workers)
         return {"Fusar": [fusar], "OpenSARShip": [opensarship]}
     named = {"Fusar": [chosen.fusar] if chosen.fusar else [], "OpenSARShip": chosen.opensarship or []}
     if not any(named.values()):
@@ -102,41 +110,61 @@ def sources(chosen: argparse.Namespace) -> dict[str, list[Path]]:
     return found
 
 
-def read_chips(paths: dict[str, list[Path]], chosen: argparse.Namespace, stack: ExitStack) -> Iterator:
-    """Every Chip or Rejected of every source, with its data set."""
-    for dataset, dataset_paths in paths.items():
-        names = UniqueNames()
-        wanted = partial(_is_wanted, dataset, chosen)
-        for path in dataset_paths:
-            source = stack.enter_context(open_source(path, chosen.max_bytes))
-            if dataset == "Fusar":
-                items = read_fusar(source, wanted, names)
-            else:
-                items = read_opensarship(source, chosen.pixels, chosen.polarization, chosen.product, wanted, names)
-            yield from ((dataset, item) for item in tqdm(items, desc=path.name, unit=" chips", disable=None))
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An open source of a data set, and who reads it."""
+
+    dataset: str
+    path: Path
+    source: Source
+    reader: Reader
 
 
-def _is_wanted(dataset: str, chosen: argparse.Namespace, category: str, subcategory: str) -> bool:
-    return _class(dataset, category, subcategory, chosen) != ""
+def open_sources(paths: dict[str, list[Path]], chosen: argparse.Namespace, stack: ExitStack) -> list[Opened]:
+    """The sources of all data sets, in the order of the options; `stack` closes them."""
+    fusar_class, opensarship_class = (partial(_class_of(chosen), dataset) for dataset in ("Fusar", "OpenSARShip"))
+    readers = {
+        "Fusar": FusarReader(fusar_class),
+        "OpenSARShip": OpenSARShipReader(chosen.pixels, chosen.polarization, chosen.product, opensarship_class),
+    }
+    return [
+        Opened(dataset, path, stack.enter_context(open_source(path, chosen.max_bytes)), readers[dataset])
+        for dataset, dataset_paths in paths.items()
+        for path in dataset_paths
+    ]
 
 
-def _class(dataset: str, category: str, subcategory: str, chosen: argparse.Namespace) -> str:
-    return class_of(dataset, category, subcategory, chosen.level, chosen.classes)
+def _class_of(chosen: argparse.Namespace) -> Callable[[str, str, str], str]:
+    """The class of (data set, category, subcategory); "" for what is not wanted."""
+    return partial(class_of, level=chosen.level, classes=chosen.classes)
 
 
-def stage(items: Iterator, staging: Staging, chosen: argparse.Namespace) -> None:
-    """Write every wanted chip and count the rest; UserError if too many are unreadable."""
-    for dataset, item in items:
-        if isinstance(item, Rejected):
-            staging.leave_out(dataset, item.reason)
-            if item.reason == UNREADABLE:
-                log(f"skipped {item.source}: {item.detail or 'no readable chip'}")
-        else:
-            staging.add(item, _class(dataset, item.category, item.subcategory, chosen))
+def tasks(sources: list[Opened]) -> Iterator[tuple[tuple[Opened, Task], Task]]:
+    """All parts of all sources: what is known of each here, and what a worker gets."""
+    parts = ((opened, part) for opened in sources for part in opened.reader.parts(opened.source))
+    for number, (opened, part) in enumerate(parts):
+        task = Task(number, part)
+        yield (opened, task), task
+
+
+def stage(
+    outcomes: Iterator[tuple[tuple[Opened, Task], Outcome]], staging: Staging, chosen: argparse.Namespace
+) -> None:
+    """Take every wanted chip and count the rest; UserError if too many are unreadable."""
+    with tqdm(unit=" chips", disable=None) as bar:
+        for opened, of_source in groupby(outcomes, key=lambda item: item[0][0]):
+            bar.set_description(opened.path.name)
+            tally: Counter[str] = Counter()
+            for (_, task), outcome in of_source:
+                opened.source.declare(outcome.declared)
+                staging.take(opened.dataset, task, outcome)
+                tally += outcome.tally
+                bar.update(len(outcome.chips))
+            opened.reader.finish(opened.source.name, tally)
     bad = sum(counts[UNREADABLE] for counts in staging.left_out.values())
-    if bad and 100 * bad > chosen.max_bad * (bad + len(staging.records)):
+    if bad and 100 * bad > chosen.max_bad * (bad + staging.taken):
         raise UserError(
-            f"{bad} of {bad + len(staging.records)} chips are unreadable, more than --max-bad {chosen.max_bad:g} %: "
+            f"{bad} of {bad + staging.taken} chips are unreadable, more than --max-bad {chosen.max_bad:g} %: "
             "download the archive again, or raise --max-bad"
         )
 
@@ -192,14 +220,12 @@ def report(chips: pd.DataFrame, staging: Staging, chosen: argparse.Namespace) ->
     print(f"\n\nPrepared: {chosen.out / 'prepared'}")
 
 
-def describe(chosen: argparse.Namespace, paths: dict[str, list[Path]]) -> dict:
+def describe(chosen: argparse.Namespace, sources: list[Opened]) -> dict:
     """What prepared/ depends on: options and the content of the archives."""
     settings = {name: value for name, value in vars(chosen).items() if name not in _WITHOUT_EFFECT}
     archives: dict[str, list[str]] = {}
-    for dataset, dataset_paths in paths.items():
-        for path in dataset_paths:
-            with open_source(path, chosen.max_bytes) as source:
-                archives.setdefault(f"{dataset} {path.name}", []).append(source.fingerprint())
+    for opened in sources:
+        archives.setdefault(f"{opened.dataset} {opened.path.name}", []).append(opened.source.fingerprint())
     return {"options": settings, "archives": archives}
 
 
@@ -224,25 +250,44 @@ def is_up_to_date(chosen: argparse.Namespace, description: dict) -> bool:
     return False
 
 
+def write(chips: pd.DataFrame, staging: Staging, folder: Path, datasets: list[str], pool: Pool) -> None:
+    """The chips at their places, manifests and summaries; Mixed if there is more than one data set."""
+    staging.move_into_place(chips, folder)
+    if len(datasets) > 1:
+        mix(chips, folder)
+    else:
+        log(f"only {datasets[0]} was given: Mixed needs both data sets and is not made")
+    for _ in pool.map((None, manifest) for manifest in sorted(folder.glob("*/manifest.csv"))):
+        pass
+
+
+def work(preparation: Preparation, task: Task | Path) -> Outcome | None:
+    """What a worker does: prepare a part of a source, or draw the summary of a manifest."""
+    if isinstance(task, Task):
+        return preparation(task)
+    return dataset_summary(read_manifest(task), task.parent, task.parent / "summary.png")
+
+
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
     paths = sources(chosen)
-    description = describe(chosen, paths)
-    if is_up_to_date(chosen, description):
-        print(f"{chosen.out / 'prepared'} is up to date (--overwrite makes it again)")
-        return
     geometry = Geometry(chosen.geometry, chosen.extent, chosen.spacing, chosen.seed)
-    with whole_folder(chosen.out / "prepared") as folder, ExitStack() as stack:
-        staging = Staging(folder / ".staging", geometry)
-        stage(read_chips(paths, chosen, stack), staging, chosen)
+    with ExitStack() as stack:
+        with ExitStack() as files:
+            opened = open_sources(paths, chosen, files)
+            description = describe(chosen, opened)
+            if is_up_to_date(chosen, description):
+                print(f"{chosen.out / 'prepared'} is up to date (--overwrite makes it again)")
+                return
+            folder = stack.enter_context(whole_folder(chosen.out / "prepared"))
+            preparation = Preparation(folder / ".staging", geometry, _class_of(chosen))
+            preparation.folder.mkdir()
+            pool = stack.enter_context(Pool(partial(work, preparation), chosen.workers))
+            staging = Staging(preparation)
+            stage(pool.map(tasks(opened)), staging, chosen)
+        del opened  # with the directories of the archives
         chips = split_chips(staging, chosen, list(paths))
-        staging.move_into_place(chips, folder)
-        if len(paths) > 1:
-            mix(chips, folder)
-        else:
-            log(f"only {next(iter(paths))} was given: Mixed needs both data sets and is not made")
-        for manifest in sorted(folder.glob("*/manifest.csv")):
-            dataset_summary(read_manifest(manifest), manifest.parent, manifest.parent / "summary.png")
+        write(chips, staging, folder, list(paths), pool)
         (folder / "options.json").write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
     report(chips, staging, chosen)
 

@@ -9,24 +9,27 @@ it lies if it is stored without compression. (The rarfile library hands an exter
 file with the still compressed bytes of one entry, or of the whole archive if that is solid.)
 """
 
+import copy
 import hashlib
 import io
 import os
 import re
-import stat
 import struct
+import sys
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import rarfile
 
 from sarship.command import UserError
+from sarship.zip_members import Member, Unfit, Window, data_start, read_directory, read_member
 
 # OpenSARShip needs two levels: the outer archive, and a scene archive in it. One more for a user who packed both.
 MAX_LEVELS = 3
@@ -38,6 +41,8 @@ MAX_ENTRY_BYTES = 1 << 30
 _DAMAGE = (zipfile.BadZipFile, zlib.error, rarfile.Error, struct.error, ValueError, LookupError, EOFError)
 _DAMAGE += (NotImplementedError, ArithmeticError, MemoryError)
 
+# No file name has them: control characters, and half a surrogate pair.
+_IMPROPER = re.compile("[\x00-\x1f\ud800-\udfff]")
 _ARCHIVE_NAME = re.compile(r"\.(zip|rar)(\s*\(\d+\))?$", re.IGNORECASE)
 _BLOCK_BYTES = 1 << 20
 
@@ -47,7 +52,7 @@ def is_archive(name: str) -> bool:
     return _ARCHIVE_NAME.search(name) is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file in a source. name: with "/" between folders, relative; size: bytes once unpacked, as declared."""
 
@@ -60,11 +65,11 @@ class _Budget:
     """The bytes that an archive and all archives inside it declare, against what the user allows."""
 
     max_bytes: int
-    _declared: dict[str, int] = field(default_factory=dict)
+    declared: dict[str, int] = field(default_factory=dict)
 
     def declare(self, archive: str, size: int) -> None:
-        self._declared[archive] = size  # by name: an archive that is opened again is not counted again
-        total = sum(self._declared.values())
+        self.declared[archive] = size  # by name: an archive that is opened again is not counted again
+        total = sum(self.declared.values())
         if total > self.max_bytes:
             raise UserError(f"{archive}: would unpack to {total:,} bytes; if you trust it, raise --max-bytes")
 
@@ -112,6 +117,27 @@ class Source(ABC):
             file = self._open_file(entry)
         return _open_archive(f"{self.name}/{entry.name}", file, self._budget, self._level + 1)
 
+    def part(self, entries: Iterable[Entry]) -> "Source":
+        """A source of these entries alone, which can be pickled: another process opens it when it reads.
+
+        Only of what `open_source` gave. What the archives inside it declare is to be told by `declare` to this one.
+        """
+        part = copy.copy(self)
+        part._files = {entry.name: self._files[entry.name] for entry in entries}
+        part._budget = copy.deepcopy(self._budget)
+        part._let_go()
+        return part
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """Bytes that this archive, and those that were opened inside it, unpack to, by their names."""
+        return dict(self._budget.declared)
+
+    def declare(self, declared: Mapping[str, int]) -> None:
+        """Count what was declared in a part. Raises UserError as `open_nested` does."""
+        for archive, size in declared.items():
+            self._budget.declare(archive, size)
+
     def fingerprint(self) -> str:
         """SHA-256 over names, sizes and checksums: an archive and the folder it unpacks to have the same.
 
@@ -126,7 +152,11 @@ class Source(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files below; the entries can't be read any more."""
+        """Close the files below."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Forget open files, which can't be pickled; whoever reads then opens them again."""
 
     @abstractmethod
     def _read(self, handle: Any, size: int) -> bytes:
@@ -151,7 +181,7 @@ class Source(ABC):
         name = raw_name.replace("\\", "/")  # some Windows packers write it against the zip standard
         if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
             raise self._refusal(raw_name, "climbs out of its folder; don't trust this archive")
-        if not name or any(ord(letter) < 32 or "\ud800" <= letter <= "\udfff" for letter in name):
+        if not name or _IMPROPER.search(name):
             raise self._refusal(raw_name, "is no proper file name; rename it")
         return name
 
@@ -191,17 +221,17 @@ def open_source(path: Path, max_bytes: int) -> Source:
         raise UserError(f"{path}: there is no such file or folder") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return _open_archive(name, file, budget, level=1)
+    return _open_archive(name, file, budget, level=1, path=path)
 
 
-def _open_archive(name: str, file: BinaryIO, budget: _Budget, level: int) -> Source:
+def _open_archive(name: str, file: BinaryIO, budget: _Budget, level: int, path: Path | None = None) -> Source:
     try:
         magic = file.read(6)
         file.seek(0)
         if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: a zip without entries
-            return _ZipSource(name, file, budget, level)
+            return _ZipSource(name, file, budget, level, path)
         if magic == b"Rar!\x1a\x07":
-            return _RarSource(name, file, budget, level)
+            return _RarSource(name, file, budget, level, path)
         raise UserError(f"{name}: is neither a zip nor a rar archive; get it again")
     except BaseException:
         file.close()
@@ -241,93 +271,86 @@ class _FolderSource(Source):
             if child.is_dir():
                 self._walk(path)
             elif child.is_file():
-                self._list(name, child.stat().st_size, path)
+                self._list(name, child.stat().st_size, name)
             else:
                 raise self._refusal(name, "is neither a file nor a folder; take it away")
 
     def close(self) -> None:
         pass  # every file is closed as soon as it is read
 
-    def _read(self, handle: Path, size: int) -> bytes:
-        with handle.open("rb") as file:
+    def _let_go(self) -> None:
+        pass  # there are none
+
+    def _read(self, handle: str, size: int) -> bytes:
+        with (self._path / handle).open("rb") as file:
             return file.read(size + 1)
 
     def _open_file(self, entry: Entry) -> BinaryIO:
-        return self._files[entry.name][1].open("rb")
+        return (self._path / self._files[entry.name][1]).open("rb")
 
-    def _checksum(self, handle: Path) -> str:
+    def _checksum(self, handle: str) -> str:
         crc = 0
-        with handle.open("rb") as file:
+        with (self._path / handle).open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 crc = zlib.crc32(block, crc)
         return f"{crc:08x}"
 
 
 class _ZipSource(Source):
-    _ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000  # bits 0, 6 and 13 of the general purpose flag (APPNOTE.TXT 4.4.4)
-    _LOCAL_HEADER_BYTES = 30  # without name and extra field, whose lengths are its last two numbers (APPNOTE.TXT 4.3.7)
-
-    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int):
+    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int, path: Path | None):
         super().__init__(name, budget, level)
-        self._file = file
-        with self._one_line():
-            self._zip = zipfile.ZipFile(file)
-        infos = self._zip.infolist()
-        for info in infos:
-            self._check(info)
-            self._list(info.orig_filename, info.file_size, info)
-        self._check_layout(infos)
-        budget.declare(name, sum(info.file_size for info in infos))
+        self._opened, self._path = file, path
+        try:
+            with self._one_line():
+                members = read_directory(file)
+        except Unfit as error:
+            raise self._refusal(*error.args) from error
+        for member in members:
+            self._list(member.name, member.size, member)
+        budget.declare(name, sum(member.size for member in members))
 
-    def _check(self, info: zipfile.ZipInfo) -> None:
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise self._refusal(info.orig_filename, "is a link or a device; repack the archive without it")
-        if info.flag_bits & self._ENCRYPTED_FLAGS:
-            raise self._refusal(info.orig_filename, "is encrypted; repack the archive without a password")
-        # Only these two: zipfile unpacks bz2 and lzma in pieces of any size, so a small file could fill the memory.
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise self._refusal(info.orig_filename, f"has compression method {info.compress_type}; repack with deflate")
+    @property
+    def _file(self) -> BinaryIO:
+        if self._opened is None:
+            self._opened = self._path.open("rb")
+        return self._opened
 
-    def _check_layout(self, infos: list[zipfile.ZipInfo]) -> None:
-        """Entries follow one another from byte 0, or the directory lies.
-
-        Entries that share bytes make a zip bomb. Bytes before the first: zipfile has taken the directory of
-        a stored inner zip for that of the truncated outer one.
-        """
-        infos = sorted(infos, key=lambda info: info.header_offset)
-        starts = [*(info.header_offset for info in infos), self._zip.start_dir]
-        if starts[0] != 0:
-            raise _damaged(self.name, "its directory is that of a zip inside it")
-        for info, next_start in zip(infos, starts[1:], strict=True):
-            if info.header_offset + self._LOCAL_HEADER_BYTES + info.compress_size > next_start:
-                raise self._refusal(info.orig_filename, "shares bytes with its neighbour; don't trust this archive")
+    @cached_property
+    def _by_zipfile(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self._file)
 
     def close(self) -> None:
-        self._zip.close()
-        self._file.close()
+        if self._opened is not None:
+            self._opened.close()
+        if self._path is not None:
+            self._let_go()
 
-    def _read(self, handle: zipfile.ZipInfo, size: int) -> bytes:
-        with self._zip.open(handle) as file:
+    def _let_go(self) -> None:
+        self._opened = None
+        self.__dict__.pop("_by_zipfile", None)
+
+    def _read(self, handle: Member, size: int) -> bytes:
+        data = read_member(self._file, handle)
+        if data is not None:
+            return data
+        infos = {info.header_offset: info for info in self._by_zipfile.infolist()}
+        with self._by_zipfile.open(infos[handle.offset]) as file:
             return file.read(size + 1)  # a bounded read unpacks no more than asked, whatever the stream holds
 
     def _open_file(self, entry: Entry) -> BinaryIO:
-        info = self._files[entry.name][1]
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        member = self._files[entry.name][1]
+        if member.method != zipfile.ZIP_STORED or member.packed_bytes != member.size:
             return super()._open_file(entry)
-        self._file.seek(info.header_offset)
-        name_bytes, extra_bytes = struct.unpack("<26xHH", self._file.read(self._LOCAL_HEADER_BYTES))
-        start = info.header_offset + self._LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        return _Window(self._file, start, info.file_size)
+        return Window(self._file, data_start(self._file, member), member.size)
 
-    def _checksum(self, handle: zipfile.ZipInfo) -> str:
-        return f"{handle.CRC:08x}"
+    def _checksum(self, handle: Member) -> str:
+        return f"{handle.crc:08x}"
 
 
 class _RarSource(Source):
-    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int):
+    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int, path: Path | None):
         super().__init__(name, budget, level)
-        self._file = file
+        self._file, self._path = file, path
         blocks = set()
         with self._one_line():
             # An open file, never a path: rarfile would go on to the next volume, a file that the user did not name.
@@ -341,7 +364,7 @@ class _RarSource(Source):
         for info in infos:
             if info.is_symlink() or info.file_redir:
                 raise self._refusal(info.filename, "is a link; repack the archive without it")
-            self._list(info.filename, info.file_size, info)
+            self._list(info.filename, info.file_size, info.filename)
         budget.declare(name, sum(info.file_size for info in infos))
         if any(info.compress_type != rarfile.RAR_M0 and not info.is_dir() for info in infos):
             self._require_extractor()
@@ -350,41 +373,27 @@ class _RarSource(Source):
         with self._one_line():
             rarfile.tool_setup(force=True)  # looks again: rarfile remembers its first answer for the whole process
 
-    def close(self) -> None:
-        self._rar.close()
-        self._file.close()
+    @property
+    def _archive(self) -> rarfile.RarFile:
+        return self._rar if self._rar is not None else _reopened_rar(self._path)._rar
 
-    def _read(self, handle: rarfile.RarInfo, size: int) -> bytes:
-        with self._rar.open(handle) as file:
+    def close(self) -> None:
+        if self._rar is not None:
+            self._rar.close()
+            self._file.close()
+
+    def _let_go(self) -> None:
+        self._rar = self._file = None
+
+    def _read(self, handle: str, size: int) -> bytes:
+        with self._archive.open(handle) as file:
             return file.read(size + 1)
 
-    def _checksum(self, handle: rarfile.RarInfo) -> str:
-        return f"{handle.CRC:08x}" if handle.CRC is not None else (handle.blake2sp_hash or b"").hex()
+    def _checksum(self, handle: str) -> str:
+        info = self._archive.getinfo(handle)
+        return f"{info.CRC:08x}" if info.CRC is not None else (info.blake2sp_hash or b"").hex()
 
 
-class _Window(io.RawIOBase):
-    """A stretch of an open file as a file of its own: how a stored entry is read in place."""
-
-    def __init__(self, file: BinaryIO, start: int, size: int):
-        super().__init__()
-        self._file, self._start, self._size, self._position = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if position < 0:
-            raise ValueError("negative seek position")
-        self._position = position
-        return position
-
-    def readinto(self, buffer) -> int:
-        self._file.seek(self._start + self._position)
-        data = self._file.read(min(len(buffer), max(0, self._size - self._position)))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+@lru_cache(maxsize=1)  # a process reads many parts of one archive, and each would list it from end to end
+def _reopened_rar(path: Path) -> Source:
+    return open_source(path, sys.maxsize)  # what it declares was counted when it was opened first

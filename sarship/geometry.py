@@ -11,7 +11,10 @@ chip's own rim that keep its distribution and its spatial correlation, condition
 that there is no seam.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,6 +23,8 @@ from scipy.special import ndtr, ndtri
 
 RIM_SHARE = 1 / 6  # of the side: an OpenSARShip ship fills the middle quarter, so the outer sixths are sea
 CORRELATION_REACH = 4  # pixels: further off, the speckle of both sensors is uncorrelated (measured: < 0.05)
+BAND_TARGETS, WHOLE_TO_PIXELS = 16, 128  # smaller bands cost more calls than they save zeros, and so do small chips
+BLAS_TERMS = 320  # OpenBLAS' SGEMM_DEFAULT_Q of most x86 kernels
 FAR_OUT = 3.0  # interquartile ranges above the third quartile: Tukey's fence for ghosts, side lobes, other ships
 
 
@@ -55,20 +60,55 @@ def metric_chip(
     if is_smaller(pixels.shape, spacing_m, extent_m):
         pixels = continue_sea(pixels, margin[0], margin[1], np.random.default_rng(seed))
     size = chip_size(extent_m, target_m)
-    rows = _resampling(pixels.shape[0], spacing_m[0], size, target_m)  # (size, rows)
-    cols = _resampling(pixels.shape[1], spacing_m[1], size, target_m)  # (size, cols)
-    intensity = rows @ np.square(pixels, dtype=np.float32) @ cols.T
+    rows, cols = (
+        _bands(count, spacing, size, target_m) for count, spacing in zip(pixels.shape, spacing_m, strict=True)
+    )
+    first_row, first_col = rows[0].source.start, cols[0].source.start
+    seen = pixels[first_row : rows[-1].source.stop, first_col : cols[-1].source.stop].astype(np.float32)
+    seen *= seen
+    half = np.zeros((size, seen.shape[1]), np.float32)
+    for band in rows:
+        half[band.target] += band.weights @ seen[band.source.start - first_row : band.source.stop - first_row]
+    intensity = np.zeros((size, size), np.float32)
+    for band in cols:
+        intensity[:, band.target] += (
+            half[:, band.source.start - first_col : band.source.stop - first_col] @ band.weights.T
+        )
     return np.rint(np.sqrt(intensity)).clip(0, 255).astype(np.uint8)
 
 
-@lru_cache(maxsize=256)
-def _resampling(count: int, spacing_m: float, size: int, target_m: float) -> np.ndarray:
-    """(size, count) weights of a triangle filter as wide as the larger of both pixels; rows sum to one."""
-    source_m = (np.arange(count) - (count - 1) / 2) * spacing_m
+class _Band(NamedTuple):
+    """Weights of neighbouring target pixels on the source pixels that they see, (targets, sources)."""
+
+    target: slice
+    source: slice
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=256)  # 30 kB each; FUSAR-Ship has a row spacing a scene
+def _bands(count: int, spacing_m: float, size: int, target_m: float) -> list[_Band]:
+    """(size, count) weights of a triangle filter as wide as the larger of both pixels, in bands; rows sum to one.
+
+    Most of the whole matrix are zeros. The bands give its product with a chip to the last bit, where the linear
+    algebra sums in order: OpenBLAS does, and cuts sums of more terms than BLAS_TERMS in the middle, as is done here.
+    """
+    width_m = max(spacing_m, target_m)
     wanted_m = (np.arange(size) - (size - 1) / 2) * target_m
-    distance = np.abs(wanted_m[:, None] - source_m[None, :]) / max(spacing_m, target_m)
-    weights = np.maximum(0, 1 - distance)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    source_m = (np.arange(count) - (count - 1) / 2) * spacing_m
+    step = BAND_TARGETS if count > WHOLE_TO_PIXELS else size
+    cuts = [0, count // 2, count] if count > BLAS_TERMS else [0, count]
+    bands = []
+    for start in range(0, size, step):
+        target = slice(start, min(start + step, size))
+        first, last = np.searchsorted(source_m, wanted_m[[target.start, target.stop - 1]] + [-width_m, width_m])
+        distance = np.abs(wanted_m[target, None] - source_m[None, first:last]) / width_m
+        weights = np.maximum(0, 1 - distance)
+        weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        for low, high in pairwise(cuts):
+            source = slice(max(first, low), min(last, high))
+            if source.start < source.stop:
+                bands.append(_Band(target, source, weights[:, source.start - first : source.stop - first].copy()))
+    return bands
 
 
 def continue_sea(pixels: np.ndarray, row_margin: int, col_margin: int, generator: np.random.Generator) -> np.ndarray:
@@ -78,23 +118,25 @@ def continue_sea(pixels: np.ndarray, row_margin: int, col_margin: int, generator
     kriging; Journel & Huijbregts 1978, Mining Geostatistics, ch. VII), and its ranks are replaced by values of the
     rim, ghosts and other ships excluded. (rows, cols) uint8 -> (rows + 2 row_margin, cols + 2 col_margin) uint8.
     """
-    sea = _rim_values(pixels)
-    shape = (pixels.shape[0] + 2 * row_margin, pixels.shape[1] + 2 * col_margin)
-    inside = np.zeros(shape, bool)
-    inside[row_margin : shape[0] - row_margin, col_margin : shape[1] - col_margin] = True
-    scores = _normal_scores(pixels, sea)
-    usable = _rim_mask(pixels.shape) & (pixels <= sea[-1])
+    rim = _rim_mask(pixels.shape)
+    sea = _sea_values(pixels[rim])
+    scores = _normal_scores(sea)[pixels]
+    usable = rim & (pixels <= sea[-1])
     correlation = _rim_correlation(scores, usable)
+    shape = (pixels.shape[0] + 2 * row_margin, pixels.shape[1] + 2 * col_margin)
     field = _gaussian_field(shape, correlation, generator)
     # A grey level holds a range of scores, and which of them a pixel had is lost: that much may differ at the border.
     lost_variance = max(1 - scores[usable].var(), 0.01)
-    _condition(field, np.pad(scores, ((row_margin,) * 2, (col_margin,) * 2)), inside, correlation, lost_variance)
-    result = np.pad(pixels, ((row_margin,) * 2, (col_margin,) * 2))
-    quantile = ndtr(field[~inside])
-    result[~inside] = sea[np.minimum((quantile * len(sea)).astype(np.int64), len(sea) - 1)]
+    inside = (slice(row_margin, shape[0] - row_margin), slice(col_margin, shape[1] - col_margin))
+    field += _correction(
+        scores.clip(-3, 3) - field[inside], shape, (row_margin, col_margin), correlation, lost_variance
+    )
+    result = sea[np.minimum((ndtr(field) * len(sea)).astype(np.int64), len(sea) - 1)]
+    result[inside] = pixels
     return result
 
 
+@lru_cache(maxsize=64)
 def _rim_mask(shape: tuple[int, int]) -> np.ndarray:
     rows, cols = (max(1, round(count * RIM_SHARE)) for count in shape)
     rim = np.ones(shape, bool)
@@ -102,17 +144,26 @@ def _rim_mask(shape: tuple[int, int]) -> np.ndarray:
     return rim
 
 
-def _rim_values(pixels: np.ndarray) -> np.ndarray:
+def _sea_values(rim: np.ndarray) -> np.ndarray:
     """Sorted values of the rim without those far outside its bulk; never empty."""
-    values = np.sort(pixels[_rim_mask(pixels.shape)])
-    first, third = np.percentile(values, [25, 75])
-    return values[values <= third + FAR_OUT * max(third - first, 1)]
+    values = np.sort(rim)
+    first, third = (_quantile(values, share) for share in (0.25, 0.75))
+    return values[: np.searchsorted(values, third + FAR_OUT * max(third - first, 1), side="right")]
 
 
-def _normal_scores(pixels: np.ndarray, sea: np.ndarray) -> np.ndarray:
-    """Each pixel's standard normal score under the distribution of the sea: the middle one of its grey level."""
-    below = np.searchsorted(sea, pixels, side="left")
-    upto = np.searchsorted(sea, pixels, side="right")
+def _quantile(values: np.ndarray, share: float) -> float:
+    """np.quantile of sorted values, which spends most of its time on other cases."""
+    place = (len(values) - 1) * share
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    return float(values[below]) + (place - below) * (float(values[above]) - float(values[below]))
+
+
+def _normal_scores(sea: np.ndarray) -> np.ndarray:
+    """(256,) standard normal score of each grey level under the distribution of the sea: that of its middle pixel."""
+    levels = np.arange(256)
+    below = np.searchsorted(sea, levels, side="left")
+    upto = np.searchsorted(sea, levels, side="right")
     return ndtri(((below + upto) / 2 + 0.5) / (len(sea) + 1))
 
 
@@ -124,54 +175,71 @@ def _rim_correlation(scores: np.ndarray, usable: np.ndarray) -> np.ndarray:
     reach = min(CORRELATION_REACH, min(scores.shape) // 4)
     values = np.where(usable, scores - scores[usable].mean(), 0)
     size = [count + reach for count in scores.shape]  # room, so that lags do not wrap round
-    products = fft.irfft2(np.abs(fft.rfft2(values, size)) ** 2, size)
-    pairs = fft.irfft2(np.abs(fft.rfft2(usable.astype(float), size)) ** 2, size)
-    lags = np.arange(-reach, reach + 1)
-    grid = np.ix_(lags % size[0], lags % size[1])
+    spectra = fft.rfft2(np.stack([values, usable.astype(float)]), size)
+    products, pairs = fft.irfft2(np.abs(spectra) ** 2, size)
+    grid, taper = _lags(reach, *size)
     correlation = products[grid] / np.maximum(pairs[grid], 1)
-    distance = np.hypot(*np.meshgrid(lags, lags, indexing="ij"))
-    correlation *= np.maximum(0, 1 - (distance / (reach + 1)) ** 2)  # to zero at the reach, almost one at the first lag
+    correlation *= taper
     correlation[reach, reach] = 1
     return correlation
+
+
+@lru_cache(maxsize=64)
+def _lags(reach: int, rows: int, cols: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Places of lags -reach..reach in a transform of (rows, cols), and the taper of correlations there."""
+    lags = np.arange(-reach, reach + 1)
+    distance = np.hypot(*np.meshgrid(lags, lags, indexing="ij"))
+    taper = np.maximum(0, 1 - (distance / (reach + 1)) ** 2)  # to zero at the reach, almost one at the first lag
+    return np.ix_(lags % rows, lags % cols), taper
 
 
 def _gaussian_field(shape: tuple[int, int], correlation: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A standard Gaussian field of that autocorrelation, by circulant embedding (Dietrich & Newsam 1997)."""
     reach = correlation.shape[0] // 2
     size = [fft.next_fast_len(count + reach, real=True) for count in shape]
-    kernel = np.zeros(size)
-    lags = np.arange(-reach, reach + 1)
-    kernel[np.ix_(lags % size[0], lags % size[1])] = correlation
-    spectrum = np.maximum(fft.rfft2(kernel).real, 0)  # an estimated autocorrelation may not be positive definite
+    # An estimated autocorrelation may not be positive definite.
+    spectrum = np.maximum(fft.rfft2(_at_lags(correlation, size)).real, 0)
     field = fft.irfft2(fft.rfft2(generator.standard_normal(size)) * np.sqrt(spectrum), size)[: shape[0], : shape[1]]
     variance = fft.irfft2(spectrum, size)[0, 0]  # no longer one where the spectrum was clipped
     return field / np.sqrt(max(variance, np.finfo(float).tiny))
 
 
-def _condition(
-    field: np.ndarray, scores: np.ndarray, inside: np.ndarray, correlation: np.ndarray, lost_variance: float
-) -> None:
-    """Bend `field` outside, in place, so that it goes on from the scores of the chip's outermost pixels."""
-    reach = correlation.shape[0] // 2
-    rows, cols = np.nonzero(inside)
-    border = (rows == rows.min()) | (rows == rows.max()) | (cols == cols.min()) | (cols == cols.max())
-    known = np.stack([rows[border], cols[border]], axis=1)  # (pixels, 2)
-    near = np.zeros_like(inside)
-    near_rows = slice(max(rows.min() - reach, 0), rows.max() + reach + 1)
-    near_cols = slice(max(cols.min() - reach, 0), cols.max() + reach + 1)
-    near[near_rows, near_cols] = True
-    wanted = np.argwhere(near & ~inside)
-    error = scores[tuple(known.T)].clip(-3, 3) - field[tuple(known.T)]
-    weights = linalg.solve(
-        _lookup(correlation, known, known) + lost_variance * np.eye(len(known)), error, assume_a="sym"
-    )
-    field[tuple(wanted.T)] += _lookup(correlation, wanted, known) @ weights
+def _at_lags(correlation: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(size) zeros with the correlation round the first pixel, as lags wrap."""
+    kernel = np.zeros(size)
+    kernel[_lags(correlation.shape[0] // 2, *size)[0]] = correlation
+    return kernel
 
 
-def _lookup(correlation: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(len(first), len(second)) correlations between two lists of pixels; zero beyond the reach."""
-    reach = correlation.shape[0] // 2
-    lag = first[:, None, :] - second[None, :, :]
-    far = (np.abs(lag) > reach).any(axis=2)
-    lag = np.where(far[..., None], 0, lag) + reach
-    return np.where(far, 0.0, correlation[lag[..., 0], lag[..., 1]])
+def _correction(
+    error: np.ndarray, shape: tuple[int, int], margin: tuple[int, int], correlation: np.ndarray, lost_variance: float
+) -> np.ndarray:
+    """What bends a field of `shape` so that it goes on from the chip's outermost pixels.
+
+    error: (rows, cols) scores of the chip less the field there.
+    """
+    rows, cols, lags = _border(*error.shape, correlation.shape[0] // 2)
+    covariance = np.append(correlation.ravel(), 0.0)[lags]  # (border, border)
+    covariance[np.diag_indices_from(covariance)] += lost_variance
+    weights = linalg.solve(covariance, error[rows, cols], assume_a="sym", overwrite_a=True, check_finite=False)
+    size = [fft.next_fast_len(count + correlation.shape[0] // 2, real=True) for count in shape]
+    spread = np.zeros(size)
+    spread[rows + margin[0], cols + margin[1]] = weights
+    spectrum = fft.rfft2(spread) * fft.rfft2(_at_lags(correlation, size))
+    return fft.irfft2(spectrum, size)[: shape[0], : shape[1]]
+
+
+@lru_cache(maxsize=32)
+def _border(rows: int, cols: int, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns of a chip's outermost pixels, (n,) each, and which correlation each two of them have, (n, n).
+
+    The last is an index into the flat (2 reach + 1, 2 reach + 1) correlation with a zero behind it, for beyond reach.
+    """
+    outermost = np.ones((rows, cols), bool)
+    outermost[1:-1, 1:-1] = False
+    places = np.stack(np.nonzero(outermost))  # (2, n)
+    lag = places[:, :, None] - places[:, None, :]
+    side = 2 * reach + 1
+    index = (lag[0] + reach) * side + lag[1] + reach
+    index[(np.abs(lag) > reach).any(axis=0)] = side * side
+    return *places, index.astype(np.uint8)

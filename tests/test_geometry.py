@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_limits
 
 from sarship.geometry import chip_size, continue_sea, is_smaller, metric_chip, resized_chip
+from tests import plain_geometry
 
 
 def sea_chip(side: int, seed: int) -> np.ndarray:
@@ -59,6 +61,40 @@ def test_continued_sea_only_where_the_chip_is_smaller():
     chip = sea_chip(30, 3)
     assert (metric_chip(chip, (10, 10), 512, 4, seed=1) == metric_chip(chip, (10, 10), 512, 4, seed=1)).all()
     assert (metric_chip(chip, (10, 10), 512, 4, seed=1) != metric_chip(chip, (10, 10), 512, 4, seed=2)).any()
+
+
+@given(
+    rows=st.integers(16, 60),
+    cols=st.integers(16, 60),
+    spacing=st.sampled_from([(10.0, 10.0), (13.93, 3.82), (9.7, 11.3)]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=40, deadline=None)
+def test_small_chips_are_those_of_the_plain_way_to_the_pixel(rows, cols, spacing, seed):
+    chip = np.ascontiguousarray(sea_chip(60, seed)[:rows, :cols])
+    assert not np.ptp(
+        metric_chip(chip, spacing, 512, 4, seed) - plain_geometry.metric_chip(chip, spacing, 512, 4, seed)
+    )
+
+
+@given(
+    row_m=st.floats(1.70, 1.73),
+    side=st.sampled_from([512, 480, 200]),
+    target=st.sampled_from([4.0, 8.0, 2.0]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=30, deadline=None)
+def test_large_chips_are_those_of_the_plain_way_to_the_pixel(row_m, side, target, seed):
+    """Where linear algebra sums in another order, rounding may decide one pixel in millions, by one grey level."""
+    chip, extent_m = (
+        np.random.default_rng(seed).gamma(1.5, 4, (side, side)).clip(0, 255).astype(np.uint8),
+        2 * side // 4 * 2,
+    )
+    with threadpool_limits(1):
+        fast = metric_chip(chip, (row_m, 1.124), extent_m // 32 * 32, target, seed).astype(int)
+        plain = plain_geometry.metric_chip(chip, (row_m, 1.124), extent_m // 32 * 32, target, seed)
+    assert np.abs(fast - plain).max() <= 1
+    assert (fast != plain).sum() <= 1
 
 
 def border_and_centre(chip: np.ndarray, margin: int, seed: int) -> dict[str, tuple[float, float]]:

@@ -13,6 +13,7 @@ B. Li et al., "OpenSARShip 2.0: a large-volume dataset for deeper interpretation
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,12 +26,14 @@ from sarship.readers import (
     UNREADABLE,
     WRONG_POLARIZATION,
     WRONG_PRODUCT,
+    Note,
     Rejected,
     UniqueNames,
     Wanted,
     all_classes,
+    read_whole,
 )
-from sarship.readers.scenes import Scene, find_scenes
+from sarship.readers.scenes import Scene, files_by_folder, scene_at, scene_places, scenes_inside
 from sarship.readers.ship_xml import Ship, parse_ships
 from sarship.readers.tiff import empty, read_pixels
 
@@ -58,34 +61,76 @@ class _Patch:
     bands: int
 
 
-@dataclass
-class _Tally:
-    """What the reader could not take as the scenes say it; one line of log each."""
-
-    unknown_vessel: int = 0
-    nominal_spacing: int = 0
-
-    def report(self, archive: str) -> None:
-        if self.unknown_vessel:
-            log(f"{archive}: {self.unknown_vessel} chips are not in Ship.xml or without an MMSI there: vessel unknown")
-        if self.nominal_spacing:
-            log(f"{archive}: {self.nominal_spacing} chips without metadata, pixel spacing taken as the nominal one")
+# What the reader could not take as the scenes say it, and how many scenes there were.
+_UNKNOWN_VESSEL = "{} chips are not in Ship.xml or without an MMSI there: vessel unknown"
+_NOMINAL_SPACING = "{} chips without metadata, pixel spacing taken as the nominal one"
+_SCENES = "scenes"
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """What the caller asked for; see read_opensarship."""
+class OpenSARShipReader:
+    """Scenes of one source: archives and folders inside one another, as they come, sorted by path.
 
-    pixels: str
-    polarization: str
-    product: str
-    wanted: Wanted
+    pixels: "uint8", or "calibrated" for linear sigma nought as float32. polarization: "vv", "vh", or "both" for
+    all there are; a scene of a single polarization has that one. product: "grd", "slc" or "both".
+    category is the type in the file name, subcategory Elaborated_type; spacing is that on the ground.
+    """
+
+    pixels: str = "uint8"
+    polarization: str = "vv"
+    product: str = "grd"
+    wanted: Wanted = all_classes
+
+    def parts(self, source: Source) -> Iterator["ScenePart"]:
+        """A part for each scene, and for each archive in the source. Raises UserError if there is none."""
+        places = scene_places(source)
+        if not places:
+            raise _no_scene(source.name)
+        by_folder = files_by_folder(source.entries())
+        for place in places:
+            entries = [place] if isinstance(place, Entry) else self._files(Scene(source, place, by_folder))
+            yield ScenePart(source.part(entries), place, self)
+
+    def _files(self, scene: Scene) -> list[Entry]:
+        """What is read of a scene: its tables, and the chips of one folder."""
+        return scene.files("") + scene.files(PIXELS[self.pixels][0])
+
+    def finish(self, source: str, tally: Counter[str]) -> None:
+        """Raises UserError if there was no scene."""
+        if not tally[_SCENES]:
+            raise _no_scene(source)
+        for line in (_UNKNOWN_VESSEL, _NOMINAL_SPACING):
+            if tally[line]:
+                log(f"{source}: {line.format(tally[line])}")
 
     def takes_product(self, product: str) -> bool:
         return self.product in ("both", product.lower())
 
     def takes_polarization(self, polarization: str) -> bool:
         return self.polarization in ("both", polarization.lower())
+
+
+@dataclass(frozen=True)
+class ScenePart:
+    """One scene or one archive of them. place: the scene's folder, or the archive's entry.
+
+    An archive is one part whatever is in it: whoever opens it has unpacked it.
+    """
+
+    source: Source
+    place: str | Entry
+    reader: OpenSARShipReader
+
+    def chips(self, tally: Counter[str]) -> Iterator[Chip | Rejected | Note]:
+        """Raises UserError if a scene has no Ship.xml or an unusable one, or an archive is bad."""
+        with self.source as source:
+            inside = isinstance(self.place, Entry)
+            for item in scenes_inside(source, self.place) if inside else [scene_at(source, self.place)]:
+                if isinstance(item, Note):
+                    yield item
+                else:
+                    tally[_SCENES] += 1
+                    yield from _read_scene(item, self.reader, tally)
 
 
 def read_opensarship(
@@ -96,41 +141,33 @@ def read_opensarship(
     wanted: Wanted = all_classes,
     names: UniqueNames | None = None,
 ) -> Iterator[Chip | Rejected]:
-    """Every chip of one scene or many: archives and folders inside one another, as they come, sorted by path.
+    """Every chip of one scene or many (see OpenSARShipReader), read in this process.
 
-    pixels: "uint8", or "calibrated" for linear sigma nought as float32. polarization: "vv", "vh", or "both" for
-    all there are; a scene of a single polarization has that one. product: "grd", "slc" or "both".
-    category is the type in the file name, subcategory Elaborated_type; spacing is that on the ground.
     names: give the same one for every archive of the data set, and no two chips have one name.
-    Raises UserError if there is no scene, a scene has no Ship.xml or an unusable one, or an archive is bad.
     """
-    choice = _Choice(pixels, polarization, product, wanted)
-    tally, names = _Tally(), names or UniqueNames()
-    scenes = 0
-    for scene in find_scenes(source):
-        scenes += 1
-        yield from _read_scene(scene, choice, tally, names)
-    if not scenes:
-        raise UserError(f"{source.name}: holds no OpenSARShip scene (a folder with Ship.xml and Patch_Uint8)")
-    tally.report(source.name)
+    return read_whole(OpenSARShipReader(pixels, polarization, product, wanted), source, names)
 
 
-def _read_scene(scene: Scene, choice: _Choice, tally: _Tally, names: UniqueNames) -> Iterator[Chip | Rejected]:
-    folder, dtype = PIXELS[choice.pixels]
+def _no_scene(source: str) -> UserError:
+    return UserError(f"{source}: holds no OpenSARShip scene (a folder with Ship.xml and Patch_Uint8)")
+
+
+def _read_scene(scene: Scene, reader: OpenSARShipReader, tally: Counter[str]) -> Iterator[Chip | Rejected | Note]:
+    folder, dtype = PIXELS[reader.pixels]
     entries = [entry for entry in scene.files(folder) if entry.name.lower().endswith((".tif", ".tiff"))]
     if not entries:
-        log(f"{scene.where}: holds no chips in {folder}")
+        yield Note(f"{scene.where}: holds no chips in {folder}")
     # Ship.xml can't be asked for before the product is known to be wanted: a scene of the other kind may lack it.
-    ships = _ships(scene) if choice.takes_product(scene.product) else {}
+    ships = _ships(scene) if reader.takes_product(scene.product) else {}
     incidence_deg = _typical_incidence(ships)
     for entry in entries:
-        for patch in _patches(scene, entry, choice.pixels):
+        for patch in _patches(scene, entry, reader.pixels):
             if isinstance(patch, Rejected):
                 yield patch
                 continue
             ship = ships.get((patch.x, patch.y), Ship())
-            rejected = _unwanted(scene, patch, ship, choice)
-            yield rejected or _read_chip(scene, patch, ship, dtype, incidence_deg, tally, names)
+            rejected = _unwanted(scene, patch, ship, reader)
+            yield rejected or _read_chip(scene, patch, ship, dtype, incidence_deg, tally)
 
 
 def _ships(scene: Scene) -> dict[tuple[int, int], Ship]:
@@ -163,19 +200,19 @@ def _patches(scene: Scene, entry: Entry, pixels: str) -> Iterator[_Patch | Rejec
         yield _Patch(**place, polarization=(match["polarization"] or bands[0]).upper(), band=0, bands=1)
 
 
-def _unwanted(scene: Scene, patch: _Patch, ship: Ship, choice: _Choice) -> Rejected | None:
+def _unwanted(scene: Scene, patch: _Patch, ship: Ship, reader: OpenSARShipReader) -> Rejected | None:
     where = f"{scene.source.name}/{patch.entry.name}"
-    if not choice.takes_product(scene.product):
+    if not reader.takes_product(scene.product):
         return Rejected(where, WRONG_PRODUCT, scene.product)
-    if not choice.takes_polarization(patch.polarization):
+    if not reader.takes_polarization(patch.polarization):
         return Rejected(where, WRONG_POLARIZATION, patch.polarization)
-    if not choice.wanted(patch.category, ship.elaborated_type):
+    if not reader.wanted(patch.category, ship.elaborated_type):
         return Rejected(where, OTHER_CLASS, f"{patch.category}/{ship.elaborated_type}")
     return None
 
 
 def _read_chip(
-    scene: Scene, patch: _Patch, ship: Ship, dtype: str, incidence_deg: float, tally: _Tally, names: UniqueNames
+    scene: Scene, patch: _Patch, ship: Ship, dtype: str, incidence_deg: float, tally: Counter[str]
 ) -> Chip | Rejected:
     where = f"{scene.source.name}/{patch.entry.name}"
     pixels = read_pixels(scene.source, patch.entry, dtype, patch.bands)
@@ -185,13 +222,13 @@ def _read_chip(
         pixels = pixels[:, :, patch.band].copy()  # (rows, cols, bands) -> (rows, cols)
     if empty(pixels):
         return Rejected(where, EMPTY)
-    tally.unknown_vessel += ship.vessel == ""
-    tally.nominal_spacing += scene.spacing.is_nominal
+    tally[_UNKNOWN_VESSEL] += ship.vessel == ""
+    tally[_NOMINAL_SPACING] += scene.spacing.is_nominal
     if not math.isnan(ship.incidence_deg):
         incidence_deg = ship.incidence_deg
     return Chip(
         pixels=pixels,
-        name=names.claim(f"{scene.name}_x{patch.x}_y{patch.y}_{patch.polarization}"),
+        name=f"{scene.name}_x{patch.x}_y{patch.y}_{patch.polarization}",
         dataset=DATASET,
         category=patch.category,
         subcategory=ship.elaborated_type,

@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from sarship.archives import Entry, Source, is_archive
-from sarship.command import UserError, log
-from sarship.readers import fields
+from sarship.command import UserError
+from sarship.readers import Note, fields
 
 # Sentinel-1 product names, e.g. S1A_IW_GRDH_1SDV_<start>_<stop>_<orbit>_<take>_<id> (Sentinel-1 product specification,
 # naming convention): type, resolution, level and class, polarization.
@@ -103,31 +103,49 @@ def _attribute(metadata: str, name: str) -> str:
     return found[1] if found else ""
 
 
-def find_scenes(source: Source) -> Iterator[Scene]:
+def find_scenes(source: Source) -> Iterator[Scene | Note]:
     """The scenes of a source and of the archives in it, sorted by path; one archive is open at a time.
 
     Raises UserError for an archive inside that is refused (sarship/archives.py).
     """
-    by_folder = defaultdict(list)
-    for entry in source.entries():
-        by_folder[entry.name.rpartition("/")[0]].append(entry)
-    archives = {entry.name: entry for entries in by_folder.values() for entry in entries if is_archive(entry.name)}
-    roots = _roots(by_folder)
-    for path in sorted(roots | archives.keys()):
-        if path in roots:
-            yield Scene(source, path, by_folder)
+    by_folder = files_by_folder(source.entries())
+    for place in scene_places(source):
+        if isinstance(place, Entry):
+            yield from scenes_inside(source, place)
         else:
-            yield from _nested_scenes(source, archives[path])
+            yield Scene(source, place, by_folder)
 
 
-def _nested_scenes(source: Source, archive: Entry) -> Iterator[Scene]:
+def scene_places(source: Source) -> list[str | Entry]:
+    """Where scenes lie: the folder of each, and each archive that may hold some, sorted by path."""
+    entries = source.entries()
+    archives = {entry.name: entry for entry in entries if is_archive(entry.name)}
+    roots = _roots(files_by_folder(entries))
+    return [path if path in roots else archives[path] for path in sorted(roots | archives.keys())]
+
+
+def scene_at(source: Source, root: str) -> Scene:
+    """The scene in a folder of a source."""
+    return Scene(source, root, files_by_folder(source.entries()))
+
+
+def scenes_inside(source: Source, archive: Entry) -> Iterator[Scene | Note]:
+    """The scenes of an archive inside a source; a Note if there are none."""
     with source.open_nested(archive) as nested:
         found = False
-        for scene in find_scenes(nested):
-            found = True
-            yield scene
+        for item in find_scenes(nested):
+            found |= isinstance(item, Scene)
+            yield item
         if not found:
-            log(f"{nested.name}: holds no OpenSARShip scene, left out")
+            yield Note(f"{nested.name}: holds no OpenSARShip scene, left out")
+
+
+def files_by_folder(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """The files right inside each folder, "" for the top."""
+    by_folder = defaultdict(list)
+    for entry in entries:
+        by_folder[entry.name.rpartition("/")[0]].append(entry)
+    return by_folder
 
 
 def _roots(by_folder: dict[str, list[Entry]]) -> set[str]:

@@ -15,7 +15,6 @@ the official sets took ships that stand out; here a small ship in a rough sea ma
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from sarship.command import UserError
 from sarship.files import writable_folder
@@ -44,13 +43,13 @@ FEWEST_CHIPS = 3 * traffic.FEWEST_VESSELS
 FEWEST_SCENES = 8  # so that a vessel can be in six, and SLC, single-pol and release-1 scenes are among them
 
 
-def simulate_archives(folder: Path, chips: int = 400, seed: int = 0) -> tuple[Path, Path]:
+def simulate_archives(folder: Path, chips: int = 400, seed: int = 0, workers: int = 1) -> tuple[Path, Path]:
     """Write FUSAR_Ship1.0.zip and OpenSARShip_2.zip into `folder`, and return their paths in that order.
 
     chips: of Cargo, Fishing and Tanker together, in each of the two (in GRD scenes for OpenSARShip), at least 36;
     other classes, SLC twins and one duplicate come on top. Each class has at least 12 vessels, so with fewer than 300
     chips the smaller classes have more than their official share.
-    seed: the same one gives the same bytes.
+    seed: the same one gives the same bytes, whatever the number of workers, the processes that draw.
 
     Raises UserError if `chips` is too small, `seed` is negative, or the folder cannot be written.
     """
@@ -59,13 +58,11 @@ def simulate_archives(folder: Path, chips: int = 400, seed: int = 0) -> tuple[Pa
     if seed < 0:
         raise UserError(f"seed {seed} is negative; choose 0 or above")
     writable_folder(folder)
-    # The matrices are small: threads of the linear algebra would only wait for one another, and sum in another order.
-    with threadpool_limits(limits=1):
-        fusar, opensarship = _write_archives(folder, chips, seed)
+    fusar, opensarship = _write_archives(folder, chips, seed, workers)
     return fusar, opensarship
 
 
-def _write_archives(folder: Path, chips: int, seed: int) -> list[Path]:
+def _write_archives(folder: Path, chips: int, seed: int, workers: int) -> list[Path]:
     fleet_seed, *seeds = np.random.SeedSequence(seed).spawn(5)
     fleets = traffic.draw_fleets(chips, np.random.default_rng(fleet_seed))
     plans = (
@@ -76,5 +73,5 @@ def _write_archives(folder: Path, chips: int, seed: int) -> list[Path]:
     for (dataset, sensor, per_scene, write), scene_seed, who_seed in zip(plans, seeds[::2], seeds[1::2], strict=True):
         scenes = traffic.draw_scenes(sensor, max(FEWEST_SCENES, round(chips / per_scene)), scene_seed)
         rng = np.random.default_rng(who_seed)
-        paths.append(write(folder, traffic.draw_sightings(dataset, chips, fleets[dataset], scenes, rng)))
+        paths.append(write(folder, traffic.draw_sightings(dataset, chips, fleets[dataset], scenes, rng), workers))
     return paths

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from sarship.files import whole_file
+from sarship.pool import Pool
 from sarship.simulator import sea
 from sarship.simulator.imaging import View, render_chip, sigma0_of
 from sarship.simulator.packing import ZipWriter, packbits_tiff, zip_writer
 from sarship.simulator.sensors import FUSAR, Sensor
 from sarship.simulator.ships import Vessel
-from sarship.simulator.traffic import Scene, Sighting
+from sarship.simulator.traffic import Scene, Sighting, by_scene
 
 NAME = "FUSAR_Ship1.0.zip"
 SIDE_PX = 512
@@ -32,29 +33,27 @@ LARGEST_BAD_SHARE = 1 / 300  # from 300 chips on, one of them has no bytes
 EARTH_RADIUS_KM, ORBIT_HEIGHT_KM = 6371, 755  # Gaofen-3
 
 
-def write_fusar(folder: Path, sightings: list[Sighting]) -> Path:
+def write_fusar(folder: Path, sightings: list[Sighting], workers: int = 1) -> Path:
     """Write the archive whole or not at all; returns its path. `sightings` are sorted by scene."""
     table = _Table()
     path = folder / NAME
-    with whole_file(path) as file, zip_writer(file) as archive:
+    scenes = ((scene, scene) for scene in by_scene(sightings))
+    with Pool(_draw_scene, workers) as pool, whole_file(path) as file, zip_writer(file) as archive:
         archive.add("FUSAR_Ship1.0/", b"")
-        for sighting, look in _looks(sightings):
-            data = packbits_tiff(look.chip(sighting), ROWS_PER_STRIP)
-            archive.add(table.add(sighting.vessel, look), data)
-            if sighting.vessel.kind.category == "Cargo":
-                last_cargo = sighting.vessel, look, data
+        for scene, (look, files) in pool.map(scenes):
+            for sighting, data in zip(scene, files, strict=True):
+                archive.add(table.add(sighting.vessel, look), data)
+                if sighting.vessel.kind.category == "Cargo":
+                    last_cargo = sighting.vessel, look, data
         _add_flaws(archive, table, *last_cargo, chips=len(sightings))
         archive.add("FUSAR_Ship1.0/meta.csv", table.csv())
     return path
 
 
-def _looks(sightings: list[Sighting]):
-    """Each sighting with the look of its scene."""
-    look = None
-    for sighting in sightings:
-        if look is None or look.scene is not sighting.scene:
-            look = _Look(sighting.scene)
-        yield sighting, look
+def _draw_scene(sightings: list[Sighting]) -> tuple["_Look", list[bytes]]:
+    """The look of a scene, and the TIFF files of its sightings."""
+    look = _Look(sightings[0].scene)
+    return look, [packbits_tiff(look.chip(sighting), ROWS_PER_STRIP) for sighting in sightings]
 
 
 def _add_flaws(archive: ZipWriter, table: "_Table", vessel: Vessel, look: "_Look", data: bytes, chips: int) -> None:

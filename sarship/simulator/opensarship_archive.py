@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image
 
 from sarship.files import whole_file
+from sarship.pool import Pool
 from sarship.simulator.annotation import annotate
 from sarship.simulator.imaging import View, render_chip, sigma0_of
 from sarship.simulator.packing import float_tiff, packbits_tiff, zip_writer
 from sarship.simulator.scene_xml import Pass, Ship, metadata, ship_list
 from sarship.simulator.sensors import GRD, SLC, Sensor
-from sarship.simulator.traffic import Scene, Sighting
+from sarship.simulator.traffic import Scene, Sighting, by_scene
 
 NAME = "OpenSARShip_2.zip"
 CHIPS_PER_SCENE = 12  # the four real scenes have 9 to 124
@@ -31,22 +32,19 @@ EDGE_PX = 300
 FIRST_PASS = datetime(2015, 1, 4, 9, 30, tzinfo=UTC)  # Sentinel-1A repeats every 12 days
 
 
-def write_opensarship(folder: Path, sightings: list[Sighting]) -> Path:
+def write_opensarship(folder: Path, sightings: list[Sighting], workers: int = 1) -> Path:
     """Write the archive whole or not at all; returns its path. `sightings` are sorted by scene."""
-    by_scene: dict[int, list[Sighting]] = {}
-    for sighting in sightings:
-        by_scene.setdefault(sighting.scene.number, []).append(sighting)
     path = folder / NAME
-    with whole_file(path) as file, zip_writer(file) as archive:
-        for number, group in by_scene.items():
-            for scene, sensor, data in _products(group):
-                suffix = "(1)" if number in SUFFIX_SCENES and sensor is GRD else ""
-                archive.add(f"{scene.name}{suffix}.zip", data)
+    scenes = ((None, scene) for scene in by_scene(sightings))
+    with Pool(_draw_scene, workers) as pool, whole_file(path) as file, zip_writer(file) as archive:
+        for _, products in pool.map(scenes):
+            for name, data in products:
+                archive.add(name, data)
     return path
 
 
-def _products(sightings: list[Sighting]):
-    """The products of one pass as (Pass, sensor, zip bytes): GRD, and SLC for some.
+def _draw_scene(sightings: list[Sighting]) -> list[tuple[str, bytes]]:
+    """The products of one pass as (file name, zip bytes): GRD, and SLC for some.
 
     Speckle of the two is drawn apart, though in nature GRD is made from SLC.
     """
@@ -55,10 +53,14 @@ def _products(sightings: list[Sighting]):
     headings_deg = own.uniform(0, 360, len(sightings))
     places = own.random((len(sightings), 2))
     pass_seed = own.integers(2**32)
+    products = []
     for sensor, rng in ((GRD, grd), (SLC, slc)):
         if sensor is GRD or scene.number in SLC_SCENES:
             product = _pass_of(scene, sensor, np.random.default_rng([pass_seed, sensor is SLC]))
-            yield product, sensor, _scene_zip(product, sensor, sightings, headings_deg, places, rng)
+            suffix = "(1)" if scene.number in SUFFIX_SCENES and sensor is GRD else ""
+            data = _scene_zip(product, sensor, sightings, headings_deg, places, rng)
+            products.append((f"{product.name}{suffix}.zip", data))
+    return products
 
 
 def _pass_of(scene: Scene, sensor: Sensor, rng: np.random.Generator) -> Pass:

@@ -1,6 +1,7 @@
 """Who is seen when: the vessels of both archives, their scenes, and how many chips of each class there are."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -106,6 +107,11 @@ def draw_sightings(
             chosen = rng.choice(len(scenes), size=times, replace=False)
             sightings += [Sighting(vessel, scenes[number]) for number in chosen]
     return sorted(sightings, key=lambda sighting: sighting.scene.number)
+
+
+def by_scene(sightings: list[Sighting]) -> list[list[Sighting]]:
+    """The sightings of each scene; they are sorted by scene."""
+    return [list(group) for _, group in groupby(sightings, key=lambda sighting: sighting.scene.number)]
 
 
 def _times(vessels: int, chips: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A chip's TIFF gives its pixels or a Rejected, whatever its bytes are."""
 
+import contextlib
 import io
 import struct
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sarship.archives import open_source
 from sarship.readers import UNREADABLE, Rejected
-from sarship.readers.tiff import MAX_SIDE, read_pixels
+from sarship.readers.tiff import MAX_SIDE, _check, _strips, read_pixels
 from tests.official import chip_pixels, tiff_bytes
 
 PIXELS = chip_pixels(1, side=40)
@@ -109,3 +110,27 @@ def test_flipped_bytes_give_pixels_or_a_rejection(tmp_path, data, compression):
         assert found.reason == UNREADABLE
     else:
         assert found.ndim == 2 and found.dtype == np.uint8 and max(found.shape) <= MAX_SIDE
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.data(), compression=st.sampled_from([None, "packbits"]), rows_per_strip=st.sampled_from([7, 40]))
+def test_strips_are_what_tifffile_makes_of_them_or_left_to_it(data, compression, rows_per_strip):
+    damaged = bytearray(tiff_bytes(PIXELS, compression, rowsperstrip=rows_per_strip))
+    for _ in range(data.draw(st.integers(0, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.ExitStack() as stack:
+        try:
+            page = stack.enter_context(tifffile.TiffFile(io.BytesIO(damaged))).pages[0]
+            _check(page, len(damaged), "uint8", 1)
+        except Exception:  # tifffile raises some twenty types on damaged files: it is unreadable either way
+            return
+        found = _strips(page, bytes(damaged))
+        if found is not None:
+            np.testing.assert_array_equal(found, page.asarray())
+
+
+@pytest.mark.parametrize("compression", [None, "packbits"])
+def test_official_forms_take_the_fast_way(compression):
+    data = tiff_bytes(PIXELS, compression, rowsperstrip=7)
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        np.testing.assert_array_equal(_strips(opened.pages[0], data), PIXELS)
