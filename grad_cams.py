@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from models import MODELS, ShipNetwork, load_trained
+from sarship.attention import ship_mask
 from sarship.cams import METHODS, activation_maps, attention_row, choose_chips
 from sarship.command import UserError, command_parser, log, parse, run_command
-from sarship.figures import SheetItem, contact_sheet, overlay
-from sarship.files import whole_file, whole_folder, writable_folder
+from sarship.device import arrange_memory, choose_device
+from sarship.files import whole_file, writable_folder
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
 from sarship.resplit import views
 from sarship.runs import model_files, read_run
-from sarship.training import choose_device
+from sarship.sheets import Drawers, Sheet, drawers_for
 
 LEAST_CELLS = 3  # a side: with two, the peak is always in a corner and never on the ship
 
@@ -39,6 +39,7 @@ class ChosenChips:
 
     dataset: str
     pixels: np.ndarray  # (chips, rows, cols) uint8
+    ships: np.ndarray  # (chips, rows, cols) bool: where the ship is
     names: list[str]
     classes: list[str]  # of each chip
 
@@ -58,10 +59,10 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--target", choices=["predicted", "true"], default="predicted", help="class whose evidence is shown")
     add("--layer", metavar="NAME", help="layer to look at (without: each network's own, see models.py)")
     # -- on what
-    add("--batch-size", type=int, default=16)
+    add("--batch-size", type=int, metavar="N", help="chips at once (without: what suits the device)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     chosen = parse(parser, "grad_cams", argv)
-    if chosen.chips_per_class < 1 or chosen.batch_size < 1:
+    if chosen.chips_per_class < 1 or (chosen.batch_size is not None and chosen.batch_size < 1):
         raise UserError("--chips-per-class and --batch-size must be 1 or more")
     return chosen
 
@@ -91,38 +92,41 @@ def chips_to_show(prepared: PreparedSet, per_class: int, seed: int) -> ChosenChi
     if not by_class:
         raise UserError(f"{prepared.folder}: has no test chips; run dataset_prep.py with another --split")
     indices = np.concatenate(list(by_class.values()))
-    chosen = rows.iloc[indices]
-    return ChosenChips(
-        prepared.name, prepared.pixels("test")[indices], chosen["chip"].tolist(), chosen["class"].tolist()
-    )
+    chosen, pixels = rows.iloc[indices], prepared.pixels("test")[indices]
+    ships = np.stack([ship_mask(chip) for chip in pixels])
+    return ChosenChips(prepared.name, pixels, ships, chosen["chip"].tolist(), chosen["class"].tolist())
 
 
-def explain(network: ShipNetwork, meta: dict, stem: str, chips: ChosenChips, chosen: argparse.Namespace) -> list[dict]:
-    """Write the folder of one network and one test set; returns its rows of attention.csv."""
+def explain(
+    network: ShipNetwork, meta: dict, stem: str, chips: ChosenChips, batch_size: int, chosen: argparse.Namespace
+) -> tuple[list[dict], Sheet]:
+    """Rows of attention.csv of one network and one test set, and what is to be drawn of them."""
     labels = labels_for(meta, stem, chips)
     layer = chosen.layer or network.cam_layer
     targets = labels if chosen.target == "true" else None
     uniform = meta["pooled_cam"] and chosen.layer is None
-    maps = activation_maps(network, layer, chips.pixels, targets, chosen.method, chosen.batch_size, uniform)
+    maps = activation_maps(network, layer, chips.pixels, targets, chosen.method, batch_size, uniform)
     if min(maps.cells) < LEAST_CELLS:
         cells = "{} x {}".format(*maps.cells)
         log(f"warning: {stem}: a map of {layer} has {cells} cells, none in the middle; name an earlier --layer")
-    rows, items = [], []
-    for index, (chip, heat) in enumerate(zip(chips.pixels, maps.heat, strict=True)):
-        mask, attention = attention_row(chip, heat)
-        predicted = int(maps.probabilities[index].argmax())
-        answer = {"predicted": meta["classes"][predicted], "probability": float(maps.probabilities[index, predicted])}
-        run = {"trained": meta["trained"], "tested": chips.dataset, "model": meta["model"], "seed": meta["seed"]}
-        run |= {"variant": meta["variant"]}
-        rows.append(run | {"chip": chips.names[index], "class": chips.classes[index]} | answer | attention)
-        heatmap = overlay(chip, heat)
-        items.append(SheetItem(chip, heatmap, mask, chips.classes[index], *answer.values(), attention["constant"]))
-    with whole_folder(chosen.out / "Exp_images" / chips.dataset / stem) as folder:
-        write_images(items, folder)
-        explained = "the true class" if chosen.target == "true" else "the predicted class"
-        title = f"{stem} tested on {chips.dataset}: {chosen.method} of {layer} for {explained}"
-        contact_sheet(items, folder / "contact_sheet.png", title)
-    return rows
+    run = {"trained": meta["trained"], "tested": chips.dataset, "model": meta["model"], "seed": meta["seed"]}
+    run |= {"variant": meta["variant"]}
+    predicted = [meta["classes"][index] for index in maps.probabilities.argmax(axis=1)]
+    probabilities = maps.probabilities.max(axis=1).tolist()
+    attention = [attention_row(ship, heat) for ship, heat in zip(chips.ships, maps.heat, strict=True)]
+    rows = [
+        run | {"chip": chip, "class": label, "predicted": answer, "probability": probability} | row
+        for chip, label, answer, probability, row in zip(
+            chips.names, chips.classes, predicted, probabilities, attention, strict=True
+        )
+    ]
+    folder = chosen.out / "Exp_images" / chips.dataset / stem
+    explained = "the true class" if chosen.target == "true" else "the predicted class"
+    title = f"{stem} tested on {chips.dataset}: {chosen.method} of {layer} for {explained}"
+    constant = [row["constant"] for row in attention]
+    return rows, Sheet(
+        folder, title, chips.pixels, maps.heat, chips.ships, chips.classes, predicted, probabilities, constant
+    )
 
 
 def labels_for(meta: dict, stem: str, chips: ChosenChips) -> np.ndarray:
@@ -133,14 +137,6 @@ def labels_for(meta: dict, stem: str, chips: ChosenChips) -> np.ndarray:
         wrong = f"class {unknown[0]}" if unknown else "chips of {} x {} pixels".format(*chips.pixels.shape[1:])
         raise UserError(f"trained_models/{stem}.pt: was not trained for {wrong} of {chips.dataset}; train it again")
     return np.array([meta["classes"].index(name) for name in chips.classes])
-
-
-def write_images(items: list[SheetItem], folder: Path) -> None:
-    written: dict[str, int] = {}
-    for item in items:
-        number = written[item.label] = written.get(item.label, 0) + 1
-        Image.fromarray(item.chip).save(folder / f"{item.label}_o{number}.png")
-        Image.fromarray(item.overlay).save(folder / f"{item.label}_hm{number}.png")
 
 
 def summarise(attention: pd.DataFrame) -> str:
@@ -179,18 +175,23 @@ def main(argv: list[str] | None = None) -> None:
     paths = networks_to_explain(chosen)
     images = writable_folder(chosen.out / "Exp_images")
     tested = chosen.tested or list(prepared)
+    chip_pixels = prepared[tested[0]].image_size ** 2
+    batch_size = chosen.batch_size or device.chips_at_once(chip_pixels)
+    arrange_memory(batch_size * chip_pixels)
 
     view = views(prepared)
     shown = cache(partial(chips_to_show, per_class=chosen.chips_per_class, seed=chosen.seed))
 
-    rows = []
-    with tqdm(total=len(paths) * len(tested), unit=" sheets", disable=None) as bar:
+    rows, sheets = [], len(paths) * len(tested)
+    with Drawers(drawers_for(sheets)) as drawers, tqdm(total=sheets, unit=" sheets", disable=None) as bar:
         for path in paths:
             network, meta = load_trained(path, device.name)
             network.to(memory_format=torch.channels_last)  # a quarter faster through convolutions on a CPU
             for name in tested:
                 chips = shown(view(meta["settings"])[name])
-                rows += explain(network, meta, path.stem, chips, chosen)
+                of_sheet, sheet = explain(network, meta, path.stem, chips, batch_size, chosen)
+                drawers.draw(sheet)
+                rows += of_sheet
                 bar.update()
     attention = pd.DataFrame(rows)
     with whole_file(images / "attention.csv") as written:

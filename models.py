@@ -240,7 +240,9 @@ UNFREEZE = {"none": 0, "last1": 1, "last2": 2, "all": None}
 
 def layers_to_freeze(name: str, unfreeze: str) -> int:
     """How many layers of the backbone of `name` are frozen, counted from the input, for --unfreeze `unfreeze`."""
-    backbone, opened = MODELS[name].backbone(), UNFREEZE[unfreeze]
+    with torch.device("meta"):  # only to count: no weights are drawn
+        backbone = MODELS[name].backbone()
+    opened = UNFREEZE[unfreeze]
     if opened is None:
         return 0
     return backbone.stages[-opened] if opened else len(backbone.layers)
@@ -325,8 +327,9 @@ def load_trained(path: Path, device: str = "cpu") -> tuple[ShipNetwork, dict]:
     content = read_run(path)
     meta = content["meta"]
     cosine = meta["loss"] in COSINE_LOSSES
-    network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"], cosine)
-    network.load_state_dict(state_of(content, path))
+    with torch.device("meta"):  # weights come from the file: drawing others first would take longer than reading it
+        network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"], cosine)
+    network.load_state_dict(state_of(content, path), assign=True)
     if meta["pooled_cam"] and MODELS[meta["model"]].backbone is resnet_backbone:
         network.cam_layer = POOLED_LAYER
     return network.to(device).eval(), meta

@@ -13,6 +13,7 @@ first.
 """
 
 import argparse
+import re
 import shlex
 import shutil
 import sys
@@ -63,7 +64,8 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--write: README.md shows all models against the reference; leave out --vs and --models")
     if chosen.workdir and chosen.workdir.exists() and any(chosen.workdir.iterdir()):
         parser.error(f"--workdir {chosen.workdir}: is not empty, and what is done already would take no time")
-    chosen.given = shlex.join(sys.argv[1:] if argv is None else argv)
+    given = shlex.join(sys.argv[1:] if argv is None else argv)
+    chosen.given = re.sub(r" ?--workdir[= ]\S+", "", given)  # a place on this machine means nothing to readers
     return chosen
 
 

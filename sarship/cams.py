@@ -11,9 +11,9 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from sarship.attention import attention_on_ship, is_constant, ship_mask
+from sarship.attention import attention_on_ship, is_constant
 from sarship.command import UserError
-from sarship.training import to_float
+from sarship.device import to_float
 
 # All of the library's methods that explain one class by one layer and need nothing else. Not here: FullGrad (takes no
 # layer), RefineCAM (several layers), FinerCAM and SESS (wrap another method), RandomCAM (draws from a global state).
@@ -69,15 +69,18 @@ def activation_maps(
     with _gradients_from(network, layer):
         cam = METHODS[method](model=network, target_layers=[layer])
         try:
-            for start in range(0, len(pixels), batch_size):
-                batch = slice(start, start + batch_size)
-                chips = _on_device(network, pixels[batch])
-                wanted = None if targets is None else [ClassifierOutputTarget(int(target)) for target in targets[batch]]
-                heat.append(cam(chips, wanted))
-                logits.append(cam.outputs.detach().double().cpu())
+            with _output_kept(layer):
+                for start in range(0, len(pixels), batch_size):
+                    batch = slice(start, start + batch_size)
+                    heat.append(cam(_on_device(network, pixels[batch]), _library_targets(targets, batch)))
+                    logits.append(cam.outputs.detach().double().cpu())
         finally:
             cam.activations_and_grads.release()
     return ActivationMaps(np.concatenate(heat), torch.softmax(torch.cat(logits), dim=1).numpy(), cells)
+
+
+def _library_targets(targets: np.ndarray | None, batch: slice) -> list[ClassifierOutputTarget] | None:
+    return None if targets is None else [ClassifierOutputTarget(int(target)) for target in targets[batch]]
 
 
 def _on_device(network: nn.Module, pixels: np.ndarray) -> Tensor:
@@ -121,12 +124,9 @@ def _gradients_from(network: nn.Module, layer: nn.Module) -> Iterator[None]:
     A frozen backbone has no gradient at all otherwise; and one that is not need not be walked down to the input.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    in_place = [module for module in network.modules() if getattr(module, "inplace", False)]
     for parameter in parameters:
         parameter.requires_grad_(False)
-    for module in in_place:
-        module.inplace = False  # it would overwrite the activations that the library holds on to
-    # The library's own hook comes after this one, and finds an output that asks for its gradient.
+    # The library's own hooks come after this one, and find an output that asks for its gradient.
     handle = layer.register_forward_hook(lambda module, inputs, output: output.requires_grad_(torch.is_grad_enabled()))
     try:
         yield
@@ -134,8 +134,19 @@ def _gradients_from(network: nn.Module, layer: nn.Module) -> Iterator[None]:
         handle.remove()
         for parameter in parameters:
             parameter.requires_grad_(True)
-        for module in in_place:
-            module.inplace = True
+
+
+@contextmanager
+def _output_kept(layer: nn.Module) -> Iterator[None]:
+    """Within, the layers after `layer` get a copy of its output: some would overwrite what the library holds on to.
+
+    Entered after the library has put its hooks on the layer. Layers before it work in place as they always do.
+    """
+    handle = layer.register_forward_hook(lambda module, inputs, output: output.clone())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def choose_chips(classes: np.ndarray, per_class: int, seed: int) -> dict[str, np.ndarray]:
@@ -152,7 +163,6 @@ def choose_chips(classes: np.ndarray, per_class: int, seed: int) -> dict[str, np
     return chosen
 
 
-def attention_row(chip: np.ndarray, heat: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-    """Mask of the ship on a chip, and the columns of attention.csv that compare it with the heatmap."""
-    mask = ship_mask(chip)
-    return mask, {"ship_pixels": int(mask.sum()), **attention_on_ship(heat, mask), "constant": is_constant(heat)}
+def attention_row(mask: np.ndarray, heat: np.ndarray) -> dict[str, float]:
+    """The columns of attention.csv that compare a heatmap with the mask of the ship, both (rows, cols)."""
+    return {"ship_pixels": int(mask.sum()), **attention_on_ship(heat, mask), "constant": is_constant(heat)}

@@ -13,7 +13,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 from skimage.segmentation import find_boundaries
-from sklearn.metrics import confusion_matrix as count_table
 
 from sarship.command import UserError
 from sarship.files import whole_file
@@ -22,6 +21,7 @@ from sarship.files import whole_file
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 SPLIT_COLOURS = {"train": BLUE, "val": GREEN, "test": VERMILION}
 DOTS_PER_INCH, SHEET_DOTS_PER_INCH = 150, 100
+MARGIN_INCHES = 0.1
 SUMMARY_CHIPS = 6  # of each class in summary.png
 HEAT = colormaps["inferno"]  # lightness rises all the way, so that it reads in grey too
 
@@ -33,9 +33,13 @@ def _figure(width_inches: float, height_inches: float, dots_per_inch: int = DOTS
 
 
 def _save(figure: Figure, path: Path) -> None:
+    # As bbox_inches="tight" does, which would draw every picture and text a first time to find out where they are.
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine(None)
+    around_all = figure.get_tightbbox().padded(MARGIN_INCHES)
     with whole_file(path) as written:
         # No version of matplotlib in the file: the same plot gives the same bytes.
-        figure.savefig(written, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None})
+        figure.savefig(written, bbox_inches=around_all, metadata={"Software": None})
 
 
 def learning_curve(history: Sequence[dict], picked_epoch: int, path: Path, title: str) -> None:
@@ -72,7 +76,7 @@ def confusion_matrix(
     labels, predictions: (n,) indices into `classes`. A class without chips has no percentages.
     """
     k = len(classes)
-    counts = count_table(labels, predictions, labels=range(k))
+    counts = np.bincount(np.asarray(labels) * k + predictions, minlength=k * k).reshape(k, k)
     of_row = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, of_row, out=np.zeros(counts.shape), where=of_row > 0)
     figure = _figure(2.6 + 0.9 * k, 1.9 + 0.75 * k)

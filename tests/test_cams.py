@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from models import ShipNetwork, build
+from sarship.attention import ship_mask
 from sarship.cams import METHODS, activation_maps, attention_row, choose_chips, spatial_layer
 from sarship.command import UserError
-from sarship.training import Device, LabelledChips, Recipe, fit
+from sarship.device import Device
+from sarship.training import LabelledChips, Recipe, fit
 
 SIDE = 64
 
@@ -102,42 +104,87 @@ def test_frozen_backbone_gives_the_maps_of_the_same_network_unfrozen(name):
     assert (frozen.heat == unfrozen.heat).all()
 
 
-def test_maps_equal_the_librarys_own_on_a_network_that_keeps_all_gradients():
-    torch.manual_seed(1)
-    network = build("CNN", 3, SIDE).eval()
+def plain_maps(network: ShipNetwork, pixels: np.ndarray, layer: str) -> np.ndarray:
+    """The library's maps, one chip a call, of a network that keeps all gradients and overwrites nothing."""
+    network.requires_grad_(True)
     for module in network.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
-    pixels = np.stack([with_blob(20, 30, seed) for seed in range(3)])
     chips = torch.from_numpy(pixels)[:, None].float() / 255
-    with METHODS["gradcam"](network, [network.get_submodule(network.cam_layer)]) as cam:
-        expected = cam(chips.requires_grad_(True), None)
-    maps = maps_of(network, pixels, None, network.cam_layer, batch_size=2)
-    assert maps.heat == pytest.approx(expected, abs=1e-4)
+    with METHODS["gradcam"](network, [network.get_submodule(layer)]) as cam:
+        return np.concatenate([cam(chip[None], None) for chip in chips])
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("CNN", "features.10"),
+        ("CNN", "features.8"),  # what comes after it is a batch norm, ...
+        ("CNN", "features.9"),  # ... and after this one a ReLU that works in place
+        ("VGG", "features.22"),
+        ("Fine_ResNet", "features.layer3"),
+        ("Fine_ResNet", "features.layer3.5.conv2"),
+    ],
+)
+def test_maps_equal_the_librarys_own_one_by_one(name, layer):
+    torch.manual_seed(1)
+    network = build(name, 3, SIDE).eval()
+    pixels = np.stack([with_blob(20, 30, seed) for seed in range(3)])
+    maps = maps_of(network.to(memory_format=torch.channels_last), pixels, None, layer, batch_size=2)
+    assert maps.heat == pytest.approx(plain_maps(network, pixels, layer), abs=1e-3)
+    assert np.ptp(maps.heat, axis=(1, 2)) == pytest.approx(1, abs=1e-5)
+
+
+def test_batches_do_not_change_maps():
+    torch.manual_seed(1)
+    network = build("CNN", 3, SIDE).eval()
+    pixels = np.stack([with_blob(20, 30, seed) for seed in range(5)])
+    one, all_at_once = (maps_of(network, pixels, None, network.cam_layer, batch_size=size) for size in (1, 5))
+    assert one.heat == pytest.approx(all_at_once.heat, abs=1e-5)
+    assert one.probabilities == pytest.approx(all_at_once.probabilities, abs=1e-6)
+
+
+def test_a_batch_goes_once_forth_and_back_only_as_far_as_the_layer(monkeypatch):
+    network = build("CNN", 3, SIDE).eval()
+    forth = {"features.0": [], "classifier.2": []}  # chips in each pass, and whether the way back is kept
+    for name, passes in forth.items():
+        network.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, passes=passes: passes.append((len(output), output.requires_grad))
+        )
+    backward, back = torch.Tensor.backward, []
+
+    def counted(loss: torch.Tensor, *given, **options) -> None:
+        back.append(loss)
+        backward(loss, *given, **options)
+
+    monkeypatch.setattr(torch.Tensor, "backward", counted)
+    maps_of(network, np.stack([with_blob(9, 9, seed) for seed in range(5)]), None, "features.10", batch_size=4)
+    assert forth["features.0"] == [(1, False), (4, False), (1, False)]  # the first is the chip that shows the extent
+    assert forth["classifier.2"] == [(1, False), (4, True), (1, True)]
+    assert len(back) == 2
 
 
 def test_network_comes_back_as_it_was():
     network = build("Fine_VGG", 3, SIDE).eval()
     before = [(parameter.requires_grad, parameter.clone()) for parameter in network.parameters()]
-    in_place = [module.inplace for module in network.modules() if isinstance(module, nn.ReLU)]
     maps_of(network, with_blob(9, 9, 0)[None], None, network.cam_layer)
     for parameter, (requires_grad, value) in zip(network.parameters(), before, strict=True):
         assert parameter.requires_grad == requires_grad and parameter.grad is None and (parameter == value).all()
-    assert in_place == [module.inplace for module in network.modules() if isinstance(module, nn.ReLU)]
     assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_class_that_nothing_speaks_for_has_a_constant_map_which_is_said():
     chip = with_blob(30, 30, 0)
     maps = maps_of(brightness_network(), chip[None], np.array([0]))
-    mask, row = attention_row(chip, maps.heat[0])
+    mask = ship_mask(chip)
+    row = attention_row(mask, maps.heat[0])
     assert mask.any() and row["constant"] and np.isnan(row["energy_on_ship"]) and row["uniform_energy"] > 0
 
 
 def test_map_on_the_ship_beats_the_uniform_one():
     chip = with_blob(29, 29, 0)
     maps = maps_of(brightness_network(), chip[None], np.array([1]))
-    _, row = attention_row(chip, maps.heat[0])
+    row = attention_row(ship_mask(chip), maps.heat[0])
     assert row["energy_on_ship"] > 0.95 and row["peak_on_ship"] == 1 and row["uniform_energy"] < 0.05
     assert row["ship_pixels"] >= 36 and not row["constant"]
 

@@ -157,6 +157,28 @@ def test_same_input_gives_the_same_bytes_and_no_global_state(tmp_path):
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
+def test_figures_are_those_of_two_draws(tmp_path, monkeypatch, prepared):
+    """They are laid out and cut to what is on them without the first draw that bbox_inches="tight" makes for it."""
+    folder, manifest = prepared
+    labels = np.arange(40) % 4
+    drawings = {
+        "curve": lambda path: learning_curve(HISTORY, 3, path, "Title"),
+        "matrix": lambda path: confusion_matrix(labels, labels[::-1], list("abcd"), path, "Title"),
+        "summary": lambda path: dataset_summary(manifest, folder, path),
+        "sheet": lambda path: contact_sheet(sheet_items(7), path, "Title"),
+    }
+    for name, draw in drawings.items():
+        draw(tmp_path / f"{name}_once.png")
+        with monkeypatch.context() as patch:
+            patch.setattr(figures, "_save", _save_in_two_draws)
+            draw(tmp_path / f"{name}_twice.png")
+        assert (tmp_path / f"{name}_once.png").read_bytes() == (tmp_path / f"{name}_twice.png").read_bytes(), name
+
+
+def _save_in_two_draws(figure, path):
+    figure.savefig(path, bbox_inches="tight", pad_inches=figures.MARGIN_INCHES, metadata={"Software": None})
+
+
 def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write there"):

@@ -1,13 +1,18 @@
 """Command 3 from a prepared folder and model files to Exp_images/, with tiny networks."""
 
+import hashlib
 import io
+import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +23,7 @@ from sarship.command import UserError
 from sarship.prepared import MANIFEST_COLUMNS, write_manifest
 from sarship.resplit import SPLIT_SWITCHES
 from sarship.runs import write_run
+from sarship.sheets import draw_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 64
@@ -35,8 +41,10 @@ def write_prepared(out: Path, name: str, test_chips: dict[str, int]) -> None:
                 chip = np.random.default_rng(index).rayleigh(12, (SIDE, SIDE))
                 half = 6 + 4 * CLASSES.index(class_name)
                 chip[32 - half : 32 + half, 29:35] = 220
-                Image.fromarray(chip.clip(0, 255).astype(np.uint8)).save(folder / f"{split}_{class_name}_{index}.png")
-                known = {"chip": f"{split}_{class_name}_{index}", "dataset": name, "split": split, "class": class_name}
+                path = folder / f"{split}_{class_name}_{index}.png"
+                Image.fromarray(chip.clip(0, 255).astype(np.uint8)).save(path)
+                known = {"chip": path.stem, "dataset": name, "split": split, "class": class_name}
+                known["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
                 rows.append(dict.fromkeys(MANIFEST_COLUMNS, "") | known)
     write_manifest(out / "prepared" / name / "manifest.csv", pd.DataFrame(rows))
 
@@ -186,6 +194,51 @@ def test_network_made_for_other_classes_is_named(study, tmp_path):
     write_model(tmp_path, "CNN", "Fusar", ["Cargo", "Tanker"])
     with pytest.raises(UserError, match=r"CNN_Fusar.pt: was not trained for class Fishing of Fusar"):
         grad_cams.main(["--out", str(tmp_path)])
+
+
+def test_drawing_processes_change_nothing(explained, tmp_path, monkeypatch):
+    """Every image and attention.csv are the same bytes when this process draws."""
+
+    class Here:
+        __init__ = __exit__ = lambda *given: None
+        __enter__ = lambda self: self  # noqa: E731
+        draw = staticmethod(draw_sheet)
+
+    monkeypatch.setattr(grad_cams, "Drawers", Here)
+    grad_cams.main(["--out", str(linked(explained, tmp_path)), "--chips-per-class", "3", "--device", "cpu"])
+    here, there = (
+        {path.relative_to(out): path.read_bytes() for path in (out / "Exp_images").rglob("*.*")}
+        for out in (tmp_path, explained)
+    )
+    assert here == there and len(here) == 2 * (2 * 8 + 1) + 2 * (2 * 6 + 1) + 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(study, tmp_path):
+    out = linked(study, tmp_path)
+    (out / "Exp_images").mkdir()
+    (out / "Exp_images" / "Fusar").write_text("")
+    with pytest.raises(UserError, match=r"Exp_images/Fusar: cannot write there"):
+        grad_cams.main(["--out", str(out), "--models", "CNN", "--device", "cpu"])
+    assert not (out / "Exp_images" / "attention.csv").exists()
+
+
+def test_interrupted_it_leaves_whole_folders_and_no_processes(study, tmp_path):
+    """Ctrl-C as a terminal sends it, to the whole foreground group, once the first folder is there."""
+    out = linked(study, tmp_path)
+    command = [sys.executable, str(ROOT / "grad_cams.py"), "--out", str(out), "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0) as run:
+        while not list(out.glob("Exp_images/Fusar/*/contact_sheet.png")):
+            assert run.poll() is None, run.stderr.read()
+            time.sleep(0.01)
+        drawing = psutil.Process(run.pid).children(recursive=True)
+        os.killpg(run.pid, signal.SIGINT)
+        printed, errors = run.communicate()
+    assert run.returncode == 130 and printed == "" and errors.splitlines()[-1] == "grad_cams.py: interrupted"
+    assert "Traceback" not in errors
+    assert not psutil.wait_procs(drawing, timeout=0)[1]
+    for folder in out.glob("Exp_images/*/*"):
+        assert not folder.name.startswith(".") and (folder / "contact_sheet.png").exists()
+    assert not (out / "Exp_images" / "attention.csv").exists()
 
 
 def test_command_line_ends_with_status_2_and_one_line(tmp_path):
