@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 # The same examples in every run: a failure is there for everyone, and tomorrow.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+# Started in the background of a script, pytest would hand on that Ctrl-C is ignored, and tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -144,15 +144,15 @@ def test_a_killed_command_goes_on_and_ends_with_the_same_figures(done, tmp_path,
     _, table = done
     make_prepared(tmp_path)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    run_epoch, calls = training._train_epoch, []
+    run_epoch, calls = training._Epochs.run, []
 
-    def killed(*args):
-        calls.append(args[-2])
+    def killed(self, epoch):
+        calls.append(epoch)
         if len(calls) == 5:  # the second run's second epoch
             raise KeyboardInterrupt
-        return run_epoch(*args)
+        return run_epoch(self, epoch)
 
-    monkeypatch.setattr(training, "_train_epoch", killed)
+    monkeypatch.setattr(training._Epochs, "run", killed)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, *QUICK)
     assert len(pd.read_csv(tmp_path / "scores.csv")) == 2, "the first run is in the tables already"
