@@ -10,7 +10,6 @@ the maps are held against each other. Fresh weights: how long a pass takes does 
 
 import argparse
 import copy
-import shlex
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_grad_cam
 import torch
-from side_by_side import machine, table, write_section
+from side_by_side import command_line, machine, table, write_section
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -49,7 +48,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--write", action="store_true", help="put the result into README.md")
     chosen = parser.parse_args(argv)
-    chosen.given = shlex.join(sys.argv[1:] if argv is None else argv)
+    chosen.command_line = command_line(Path(__file__), argv)
     return chosen
 
 
@@ -171,7 +170,7 @@ def report(chosen: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             "## Heatmaps",
-            f"`python benchmarks/cams.py {chosen.given}`, {machine('torch', 'grad-cam', 'matplotlib')}.",
+            f"`{chosen.command_line}`, {machine('torch', 'grad-cam', 'matplotlib')}.",
             f"Grad-CAM of {chosen.chips} chips a turn, {chosen.turns} turns, {chosen.device}. Apart: the largest "
             "difference between maps of both ways, which run from 0 to 1. Rounding: of the "
             f"{min(CHECKED, chosen.chips)} chips that are furthest apart, the largest difference from the library's "

@@ -5,7 +5,6 @@ archives take minutes; the PNG files are as large and as slow to decode as those
 """
 
 import hashlib
-import os
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sarship.pool import available_cores
 from sarship.prepared import MANIFEST_COLUMNS, chip_path, write_manifest
 from sarship.staging import mix
 
@@ -48,7 +48,7 @@ def draw_prepared(out: Path, counts: Mapping[str, int], size: int, datasets: tup
         for row in rows:
             chip_path(folder, row).parent.mkdir(parents=True, exist_ok=True)
         seeds = np.random.SeedSequence([seed, number]).spawn(len(rows))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads: most of the time is zlib's, outside the lock
+        with ThreadPoolExecutor(available_cores()) as pool:  # threads: most of the time is zlib's, outside the lock
             digests = list(pool.map(_write, [chip_path(folder, row) for row in rows], rows, [size] * len(rows), seeds))
         manifests.append(pd.DataFrame(rows).assign(sha256=digests))
         write_manifest(folder / "manifest.csv", manifests[-1])

@@ -22,7 +22,7 @@ import torch
 from drawn_chips import FUSAR_CHIPS, draw_prepared, split_counts
 from PIL import Image
 from reference import forward
-from side_by_side import machine, measure, read_section, run_python, table, write_section
+from side_by_side import command_line, machine, measure, read_section, run_python, table, write_section
 from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--models: VGG must be among them; its share of the peak is measured")
     if chosen.write and (chosen.device != "cuda" or not are_goals_meant(chosen)):
         parser.error("--write: README.md shows the real size on CUDA; leave out --device and what makes it smaller")
-    chosen.given = shlex.join(sys.argv[1:] if argv is None else argv)
+    chosen.command_line = command_line(Path(__file__), argv)
     return chosen
 
 
@@ -234,7 +234,7 @@ def run(work: Path, chosen: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             "## The grid on a GPU",
-            f"`python benchmarks/gpu.py {chosen.given}`, on {device_name(chosen.device)}; "
+            f"`{chosen.command_line}`, on {device_name(chosen.device)}; "
             f"{machine('torch', 'torchvision')}.",
             f"{len(own)} runs of {chosen.epochs} epochs, {chosen.size} x {chosen.size} pixels, batches of "
             f"{chosen.batch_size}. Chips for training + validation + test: {chips}.",

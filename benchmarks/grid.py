@@ -13,7 +13,6 @@ first.
 """
 
 import argparse
-import re
 import shlex
 import shutil
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 from drawn_chips import FEWEST, draw_prepared
-from side_by_side import Measured, machine, measure, run_python, table, write_section
+from side_by_side import Measured, command_line, machine, measure, run_python, table, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -64,8 +63,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--write: README.md shows all models against the reference; leave out --vs and --models")
     if chosen.workdir and chosen.workdir.exists() and any(chosen.workdir.iterdir()):
         parser.error(f"--workdir {chosen.workdir}: is not empty, and what is done already would take no time")
-    given = shlex.join(sys.argv[1:] if argv is None else argv)
-    chosen.given = re.sub(r" ?--workdir[= ]\S+", "", given)  # a place on this machine means nothing to readers
+    chosen.command_line = command_line(Path(__file__), argv)
     return chosen
 
 
@@ -282,7 +280,7 @@ def report(work: Path, chosen: argparse.Namespace, pairs: Mapping, by_chance: Ma
 
     by_chance, memory: empty where that was not wanted.
     """
-    has_goals, other = chosen.vs is None, other_name(chosen)
+    has_goals, other = chosen.vs is None and set(chosen.models) == set(MODELS), other_name(chosen)
     starts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in startup(work).items())
     size, batches = f"{chosen.size} x {chosen.size} pixels", f"batches of {chosen.batch_size}"
     short = (
@@ -295,7 +293,7 @@ def report(work: Path, chosen: argparse.Namespace, pairs: Mapping, by_chance: Ma
     return "\n\n".join(
         [
             "## The grid on the CPU",
-            f"`python benchmarks/grid.py {chosen.given}`, {machine('torch', 'torchvision')}.",
+            f"`{chosen.command_line}`, {machine('torch', 'torchvision')}.",
             f"{size}, {chosen.epochs} epochs, {batches}, frozen backbones: {chosen.backbone}. Chips for training + "
             f"validation + test: {chip_counts(work / 'prepared')}. Each model is one process, which trains on each set "
             f"and tests on all. Its start is part of it: {starts}.",

@@ -31,10 +31,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from side_by_side import Measured, command_line, machine, measure, run_python, write_section
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.side_by_side import Measured, machine, measure, run_python, write_section  # noqa: E402
 from sarship.pool import available_cores  # noqa: E402
 from sarship.simulator import simulate_archives  # noqa: E402
 
@@ -101,7 +102,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     parser.add_argument("--reference", type=Path, nargs=3, metavar=("FUSAR", "OPENSARSHIP", "OUT"),
                         help="only unzip and copy: what is measured as the reference")  # fmt: skip
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.command_line = command_line(Path(__file__), argv)
+    return options
 
 
 def measured(size: int, options: argparse.Namespace) -> Row:
@@ -209,7 +212,9 @@ def _opensarship_chips(unzipped: Path) -> Iterator[tuple[Path, str, str]]:
 def report(rows: list[Row], options: argparse.Namespace) -> str:
     """The table, and what became of the claim."""
     lines = [
-        f"{machine('numpy', 'imagecodecs')}; {options.workers} workers, archives "
+        "## Preparation",
+        "",
+        f"`{options.command_line}`, {machine('numpy', 'imagecodecs')}; {options.workers} workers, archives "
         f"{'stored' if options.stored else 'deflated'}, median of {options.repeat}",
         "",
         "| chips | chips/s | ms a chip | peak MB | unzip-then-copy, ms a chip | ratio | on disk, ms a chip | ratio |",

@@ -7,6 +7,7 @@ warm it is, falls on both.
 import os
 import platform
 import re
+import shlex
 import sys
 import tempfile
 import time
@@ -19,9 +20,8 @@ from pathlib import Path
 import psutil
 
 README = Path(__file__).with_name("README.md")
-SAMPLE_SECONDS = (
-    0.2  # walking the page tables of some GB takes milliseconds; more often would slow down what is measured
-)
+# Walking the page tables of some GB takes milliseconds; more often would slow down what is measured.
+SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,12 @@ def _parts(name: str, readme: Path) -> tuple[str, str, str]:
         raise ValueError(f"{readme}: needs {begin} and then {end}, once each")
     start, stop = content.index(begin) + len(begin), content.index(end)
     return content[:start], content[start:stop], content[stop:]
+
+
+def command_line(script: Path, argv: Sequence[str] | None) -> str:
+    """The command that a section of README.md names, without --workdir: a place on this machine means nothing there."""
+    given = shlex.join(sys.argv[1:] if argv is None else argv)
+    return re.sub(r" ?--workdir[= ]\S+", "", f"python benchmarks/{script.name} {given}".strip())
 
 
 def run_python(script: Path, *arguments: str | Path) -> list[str]:

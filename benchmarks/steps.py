@@ -18,7 +18,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from side_by_side import machine, measure, run_python, table, write_section
+from side_by_side import command_line, machine, measure, run_python, table, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -101,6 +101,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--measure", nargs=4, metavar=("MODEL", "SIZE", "BATCH", "VARIANT"), help="print one figure and stop")
     add("--write", action="store_true", help="put the result into README.md")
     chosen = parser.parse_args(argv)
+    chosen.command_line = command_line(Path(__file__), argv)
     if len(chosen.sizes) != len(chosen.batch_sizes):
         parser.error("--sizes and --batch-sizes: give as many of one as of the other")
     return chosen
@@ -160,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
             print(table(["", "ms a chip", "times", "GiB"], rows[-len(chosen.variants) :]), flush=True)
     header = ["one thing turned back", "ms a training chip", f"times {chosen.variants[0]}", "peak memory, GiB"]
     print(machine("torch"))
-    text = f"## Training steps\n\n`python benchmarks/steps.py`, {machine('torch')}.\n\n{table(header, rows)}"
+    text = f"## Training steps\n\n`{chosen.command_line}`, {machine('torch')}.\n\n{table(header, rows)}"
     if chosen.write:
         write_section("steps.py", text)
 

@@ -9,7 +9,6 @@ The folder can be removed at any time.
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from sarship.command import UserError, log
 from sarship.files import whole_file
+from sarship.pool import available_cores
 
 
 def decoded_chips(
@@ -74,7 +74,7 @@ def _build(path: Path, shape: tuple[int, int, int], paths: Sequence[Path], sha25
             chips[place] = _decode(paths[place], sha256[place], shape[1])
 
         # Threads will do: reading, hashing and inflating let go of the interpreter.
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
+        with ThreadPoolExecutor(available_cores()) as workers:
             done = workers.map(decode, range(len(paths)))
             for _ in tqdm(
                 done, desc=f"decode {paths[0].parents[2].name}", total=len(paths), unit=" chips", disable=None

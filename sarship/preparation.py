@@ -24,6 +24,8 @@ PUBLISHED_SIZE = 224  # pixels per side of --geometry chip: what VGG16 and ResNe
 # by frequency only, of the difference to the mean of both neighbours (filter "average").
 PNG = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, "filter": imagecodecs.PNG.FILTER.AVG}
 
+KEY_BYTES = 16  # of a chip's fingerprint: with 128 bits, no two chips of any archive have the same by chance
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -84,6 +86,9 @@ class PreparedChip(NamedTuple):
     file: str
 
 
+_TAKEN_OVER = [column for column in PreparedChip._fields if column in Chip.__dataclass_fields__]
+
+
 @dataclass(frozen=True)
 class Task:
     """A part of a source to prepare. number: no two tasks have the same."""
@@ -136,26 +141,14 @@ class Preparation:
         (self.folder / file).write_bytes(png)
         rows, cols = chip.pixels.shape
         return PreparedChip(
+            **{column: getattr(chip, column) for column in _TAKEN_OVER},
             chip=name,
-            dataset=chip.dataset,
             class_name=self.class_of(chip.dataset, chip.category, chip.subcategory),
             subclass=chip.subcategory,
-            vessel=chip.vessel,
-            scene=chip.scene,
-            sensor=chip.sensor,
-            product=chip.product,
-            polarization=chip.polarization,
-            row_spacing_m=chip.row_spacing_m,
-            col_spacing_m=chip.col_spacing_m,
-            length_m=chip.length_m,
-            width_m=chip.width_m,
             rows=rows,
             cols=cols,
-            source=chip.source,
             sha256=hashlib.sha256(png).digest(),
             continued=self.geometry.continues_sea(chip),
-            pixels_key=bytes.fromhex(chip.fingerprint())[
-                :16
-            ],  # 128 bits: no two of any archive's are the same by chance
+            pixels_key=bytes.fromhex(chip.fingerprint())[:KEY_BYTES],
             file=file,
         )

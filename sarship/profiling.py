@@ -62,7 +62,7 @@ class Profile:
         """So many inputs of `chip_shape` went through layers, in training (`backward`) or in evaluation."""
         if not self.is_on:
             return
-        key = (id(layers), tuple(chip_shape), backward)
+        key = (layers, tuple(chip_shape), backward)
         if key not in self._flop:
             self._flop[key] = flop_of(layers, chip_shape, backward)
         self._counts["flop"] += chips * self._flop[key]

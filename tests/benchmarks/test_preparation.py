@@ -1,7 +1,7 @@
 """benchmarks/preparation.py runs, and its figures are of what ran."""
 
-from benchmarks import preparation
-from benchmarks.side_by_side import Measured
+import preparation
+from side_by_side import Measured
 
 
 def test_it_measures_both_ways(capsys):
