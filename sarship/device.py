@@ -13,8 +13,8 @@ from sarship.profiling import OFF, Profile
 # Chips of an evaluation batch have this many pixels together. On a CPU, more only spills out of the caches (64 chips of
 # 64 x 64 or 5 of 224 x 224 are as fast as any number); a GPU wants to be filled.
 CPU_PIXELS, CUDA_PIXELS = 2**18, 2**24
-# Of a training batch: 32 chips of 64 x 64, 64 of 128 x 128. Of a block. See `arrange_memory`.
-FEW_PIXELS, MANY_PIXELS, LARGE_BYTES = 2**17, 2**20, 2**20
+# Of a training batch: 64 chips of 128 x 128. Of a block. See `arrange_memory`.
+MANY_PIXELS, LARGE_BYTES = 2**20, 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt (malloc.h)
 
 
@@ -71,13 +71,14 @@ def arrange_memory(batch_pixels: int) -> None:
     """Tell the C library how to hold the memory of tensors, for training batches of so many pixels.
 
     glibc hands blocks of more than 32 MB back to the system when they are freed, and the system fills the next ones
-    with zeros, page by page, in every step and layer: up to half of a CNN's time. So from FEW_PIXELS on, freed memory
-    is kept. What is kept has gaps, though, and with batches of 64 chips of 224 x 224 they are gigabytes: beyond
-    MANY_PIXELS, every block from LARGE_BYTES on is given back at once instead. benchmarks/README.md has the figures.
+    with zeros, page by page, in every step and layer: up to half of a CNN's time, and of a head's on a frozen backbone.
+    So freed memory is kept. What is kept has gaps, though, and with batches of 64 chips of 224 x 224 they are
+    gigabytes: beyond MANY_PIXELS, every block from LARGE_BYTES on is given back at once instead. benchmarks/README.md
+    has the figures.
     No result depends on it, and C libraries other than glibc are left as they are.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if batch_pixels <= FEW_PIXELS or not hasattr(libc, "mallopt"):
+    if not hasattr(libc, "mallopt"):
         return
     if batch_pixels <= MANY_PIXELS:
         libc.mallopt(_M_MMAP_MAX, 0)

@@ -67,7 +67,7 @@ class Progress:
     epoch: int = 0
     history: list[dict] = field(default_factory=list)
     best_epoch: int = 0
-    best_state: dict[str, Tensor] = field(default_factory=dict)
+    best_state: dict[str, Tensor] = field(default_factory=dict)  # without what no epoch changes
     seconds: float = 0.0
 
 
@@ -103,7 +103,7 @@ def fit(
             progress.history.append(row)
             if _is_best(progress):
                 progress.best_epoch = progress.epoch
-                progress.best_state = {key: value.cpu().clone() for key, value in network.state_dict().items()}
+                progress.best_state = _learnt_state(network)
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
             bar.update()
@@ -111,7 +111,7 @@ def fit(
             if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                 _save(checkpoint, network, optimizer, progress)
                 saved_at = time.monotonic()
-    network.load_state_dict(progress.best_state)
+    network.load_state_dict(network.state_dict() | progress.best_state)
     return progress
 
 
@@ -162,6 +162,12 @@ class _Epochs:
         sizes = [len(batch) for batch in batches]
         there = (torch.cat(parts).to(self._device.name).split(sizes) for parts in (batches, flips))
         return tuple(map(list, there))
+
+
+def _learnt_state(network: nn.Module) -> dict[str, Tensor]:
+    """A copy, on the CPU, of the weights and statistics that training changes: none of those of a constant backbone."""
+    constant = ("features.",) if network.is_constant_backbone else ()
+    return {key: value.cpu().clone() for key, value in network.state_dict().items() if not key.startswith(constant)}
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
