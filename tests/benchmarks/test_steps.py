@@ -7,10 +7,15 @@ from side_by_side import Measured
 from sarship.device import choose_device
 
 
-@pytest.mark.parametrize("variant", [name for name in steps.VARIANTS if name != "--compile"])  # which has its own test
+@pytest.mark.parametrize("variant", [name for name in steps.VARIANTS if name != "compiled"])  # which has its own test
 def test_every_variant_trains(variant, monkeypatch):
     monkeypatch.setattr(steps, "arrange_memory", lambda pixels: None)  # for good in this process otherwise
     assert steps.milliseconds_a_chip("CNN", 32, 4, variant, 1, choose_device("cpu", "auto")) > 0
+
+
+@pytest.mark.parametrize("variant", steps.VARIANTS)
+def test_every_variant_can_be_named_on_the_command_line(variant):
+    assert steps.options(["--measure", "CNN", "64", "16", variant]).measure[-1] == variant
 
 
 def test_variants_turn_what_they_say():
