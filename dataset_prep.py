@@ -1,19 +1,21 @@
-"""Command 1: raw archives -> prepared/. Reads, splits and merges FUSAR-Ship and OpenSARShip.
+"""Command 1: raw archives -> prepared/. Reads, splits and merges FUSAR-Ship and OpenSARShip, or land-use scenes.
 
     python dataset_prep.py                                          # archives in raw/
     python dataset_prep.py --fusar FUSAR_Ship1.0.zip --opensarship OpenSARShip_2.zip
     python dataset_prep.py --demo                                   # simulated archives, no download
     python dataset_prep.py --geometry chip --split published        # as the published code prepared them
     python dataset_prep.py --level subcategory --classes BulkCarrier ContainerShip Tanker
+    python dataset_prep.py --scenes UCMerced=UCMerced_LandUse.zip --train-percent 80 --out ucmerced
+    python dataset_prep.py --scenes Paris=paris.zip Terrassa=terrassa.zip --join --size 64 --out buildings
 
-Writes prepared/Fusar/, prepared/OpenSARShip/ and, with both sources, prepared/Mixed/; prints classes by splits and
-what was left out and why.
+Writes prepared/Fusar/, prepared/OpenSARShip/ and, with both sources, prepared/Mixed/; of scenes, prepared/<NAME>/ and,
+with --join, Mixed. Prints classes by splits and what was left out and why.
 """
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,28 +26,19 @@ import pandas as pd
 from tqdm import tqdm
 
 from sarship.archives import Source, open_source
-from sarship.classes import LEVELS, class_of
+from sarship.classes import LEVELS
 from sarship.command import UserError, byte_count, command_parser, log, parse, run_command
 from sarship.figures import dataset_summary
-from sarship.files import whole_folder, writable_folder
+from sarship.files import whole_folder
 from sarship.pool import Pool, available_cores
-from sarship.preparation import Geometry, Outcome, Preparation, Task
+from sarship.preparation import Outcome, Preparation, Task
 from sarship.prepared import SPLITS, read_manifest, read_options
 from sarship.readers import UNREADABLE, Reader
-from sarship.readers.fusar import FusarReader
-from sarship.readers.opensarship import OpenSARShipReader
-from sarship.simulator import simulate_archives
-from sarship.splits import SPLIT_METHODS, assign_splits
+from sarship.splits import SCENE_SPLIT_METHODS, SPLIT_METHODS
 from sarship.staging import Staging, mix
+from sarship.subjects import SHIP_CLASSES, Subject, check_subject, subject_of
 
-DOWNLOADS = """no archives in {folder}. Download \
-FUSAR_Ship1.0.zip from https://emwlab.fudan.edu.cn/resources/list.htm and \
-OpenSARShip_2.zip from https://opensar.sjtu.edu.cn (registration) into {folder}, \
-or name them with --fusar and --opensarship, or run with --demo, which needs neither"""
-
-
-# Options that do not change what is prepared.
-_WITHOUT_EFFECT = ("study", "out", "overwrite", "max_bytes", "max_bad", "fusar", "opensarship", "demo", "workers")
+MOST_CLASSES_ACROSS = 8  # in a table on the terminal
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,14 +54,30 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--polarization", choices=["vv", "vh", "both"], default="vv", help="OpenSARShip; single-pol scenes: their own")
     add("--product", choices=["grd", "slc", "both"], default="grd", help="OpenSARShip")
     add("--level", choices=list(LEVELS), default="category", help="of class names; see sarship/classes.py")
-    add("--classes", nargs="+", default=["Cargo", "Fishing", "Tanker"], metavar="NAME", help="classes to prepare")
+    add("--classes", nargs="+", metavar="NAME", help=f"ships to prepare (without: {' '.join(SHIP_CLASSES)})")
     add("--allow-missing", action=argparse.BooleanOptionalAction, default=False, help="accept a class without chips")
     # -- what becomes of them
     add("--geometry", choices=["metric", "chip"], default="metric", help="one scale, or each chip to 224 x 224")
     add("--extent", type=float, default=512, metavar="METRES", help="ground extent of a metric chip")
     add("--spacing", type=float, default=4, metavar="METRES", help="pixel spacing of a metric chip")
-    add("--split", choices=SPLIT_METHODS, default="vessel", help="what stays together; see sarship/splits.py")
+    add("--split", choices=sorted({*SPLIT_METHODS, *SCENE_SPLIT_METHODS}),
+        help="what stays together; see sarship/splits.py (without: vessel; of scenes, random)")  # fmt: skip
     add("--seed", type=int, default=1, help="of the split, the continued sea and the simulation")
+    # -- land-use scenes instead of ships
+    add(
+        "--scenes",
+        nargs="+",
+        metavar="NAME=PATH",
+        help="sets of images in class folders: zip, rar, tar or folder; "
+        "AID, NWPU, UCMerced, WHU, EuroSAT and others in sarship/scene_sets.py are held against what is published",
+    )
+    add("--train-percent", type=float, default=80, metavar="PERCENT", help="images for training, val included")
+    add("--val-percent", type=float, default=10, metavar="PERCENT", help="of those, images that pick the epoch")
+    add("--size", type=int, metavar="PIXELS", help="a side of prepared images (without: the set's own)")
+    add("--bands", choices=["rgb", "grey"], default="rgb", help="what all images become")
+    add("--white", type=int, metavar="VALUE", help="of 16-bit images (without: the set's own, or 65535)")
+    add("--join", action=argparse.BooleanOptionalAction, default=False,
+        help="make Mixed of the sets, whose classes have the same names")  # fmt: skip
     # -- how
     add("--workers", type=int, default=available_cores(), metavar="N", help="processes that read and resample")
     # -- limits
@@ -77,37 +86,15 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="replace another prepared/")
     chosen = parse(parser, "dataset_prep", argv)
     _check(chosen)
+    check_subject(chosen, parser)
     return chosen
 
 
 def _check(chosen: argparse.Namespace) -> None:
-    size = chosen.extent / chosen.spacing if chosen.spacing > 0 else 0
-    if not (32 <= size <= 1024 and size == int(size)):
-        raise UserError(f"--extent {chosen.extent:g} --spacing {chosen.spacing:g}: must give 32 to 1024 whole pixels")
-    if len(set(chosen.classes)) < max(2, len(chosen.classes)):
-        raise UserError(f"--classes {' '.join(chosen.classes)}: name two or more different classes")
     if chosen.workers < 1:
         raise UserError(f"--workers {chosen.workers}: must be 1 or more")
     if not 0 <= chosen.max_bad <= 100:
         raise UserError(f"--max-bad {chosen.max_bad:g}: must be a percentage, 0 to 100")
-
-
-def sources(chosen: argparse.Namespace) -> dict[str, list[Path]]:
-    """Paths by data set: from the options, from --demo, or from raw/ below --out."""
-    raw = chosen.out / "raw"
-    if chosen.demo:
-        if chosen.fusar or chosen.opensarship:
-            raise UserError("--demo simulates the archives: leave out --fusar and --opensarship")
-        folder = writable_folder(raw / "demo")
-        fusar, opensarship = simulate_archives(folder, chosen.demo_chips, chosen.seed, chosen.workers)
-        return {"Fusar": [fusar], "OpenSARShip": [opensarship]}
-    named = {"Fusar": [chosen.fusar] if chosen.fusar else [], "OpenSARShip": chosen.opensarship or []}
-    if not any(named.values()):
-        named = {"Fusar": sorted(raw.glob("FUSAR*")), "OpenSARShip": sorted(raw.glob("OpenSARShip*"))}
-    found = {dataset: paths for dataset, paths in named.items() if paths}
-    if not found:
-        raise UserError(DOWNLOADS.format(folder=raw))
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,23 +107,14 @@ class Opened:
     reader: Reader
 
 
-def open_sources(paths: dict[str, list[Path]], chosen: argparse.Namespace, stack: ExitStack) -> list[Opened]:
+def open_sources(subject: Subject, max_bytes: int, stack: ExitStack) -> list[Opened]:
     """The sources of all data sets, in the order of the options; `stack` closes them."""
-    fusar_class, opensarship_class = (partial(_class_of(chosen), dataset) for dataset in ("Fusar", "OpenSARShip"))
-    readers = {
-        "Fusar": FusarReader(fusar_class),
-        "OpenSARShip": OpenSARShipReader(chosen.pixels, chosen.polarization, chosen.product, opensarship_class),
-    }
+    readers = {dataset: subject.reader(dataset) for dataset in subject.paths}
     return [
-        Opened(dataset, path, stack.enter_context(open_source(path, chosen.max_bytes)), readers[dataset])
-        for dataset, dataset_paths in paths.items()
+        Opened(dataset, path, stack.enter_context(open_source(path, max_bytes)), readers[dataset])
+        for dataset, dataset_paths in subject.paths.items()
         for path in dataset_paths
     ]
-
-
-def _class_of(chosen: argparse.Namespace) -> Callable[[str, str, str], str]:
-    """The class of (data set, category, subcategory); "" for what is not wanted."""
-    return partial(class_of, level=chosen.level, classes=chosen.classes)
 
 
 def tasks(sources: list[Opened]) -> Iterator[tuple[tuple[Opened, Task], Task]]:
@@ -169,22 +147,25 @@ def stage(
         )
 
 
-def split_chips(staging: Staging, chosen: argparse.Namespace, datasets: list[str]) -> pd.DataFrame:
+def split_chips(staging: Staging, subject: Subject, allow_missing: bool) -> pd.DataFrame:
     """The staged chips with their split; UserError naming the counts, if a class has no chips."""
-    chips = staging.chips()
-    _check_counts(chips.groupby(["dataset", "class"]).size(), [(dataset,) for dataset in datasets], chosen)
+    chips, datasets = staging.chips(), list(subject.paths)
+    classes = subject.classes(chips)
+    if not allow_missing:
+        _check_counts(chips.groupby(["dataset", "class"]).size(), [(dataset,) for dataset in datasets], classes)
     if chips.empty:
-        raise UserError(f"no chips of {', '.join(chosen.classes)} in the archives")
-    chips["split"] = assign_splits(chips, chosen.split, chosen.seed)
-    counts = chips.groupby(["dataset", "split", "class"]).size()
-    _check_counts(counts, list(product(datasets, sorted(set(chips["split"])))), chosen)
+        raise UserError(f"no chips of {', '.join(classes) or 'any class'} in the archives")
+    chips["split"] = subject.split(chips)
+    if not allow_missing:
+        counts = chips.groupby(["dataset", "split", "class"]).size()
+        _check_counts(counts, list(product(datasets, sorted(set(chips["split"])))), classes)
     return chips
 
 
-def _check_counts(counts: pd.Series, parts: list[tuple[str, ...]], chosen: argparse.Namespace) -> None:
+def _check_counts(counts: pd.Series, parts: list[tuple[str, ...]], classes: list[str]) -> None:
     for part in parts:
-        row = {name: int(counts.get((*part, name), 0)) for name in chosen.classes}
-        if min(row.values()) == 0 and not chosen.allow_missing:
+        row = {name: int(counts.get((*part, name), 0)) for name in classes}
+        if row and min(row.values()) == 0:
             listed = ", ".join(f"{name} {count}" for name, count in row.items())
             raise UserError(
                 f"{' '.join(part)} has a class without chips ({listed}); "
@@ -192,15 +173,17 @@ def _check_counts(counts: pd.Series, parts: list[tuple[str, ...]], chosen: argpa
             )
 
 
-def count_table(chips: pd.DataFrame, classes: list[str]) -> str:
-    """Chips and vessels by data set, split and class, for the terminal."""
-    both = pd.concat([chips, chips.assign(dataset="Mixed")]) if chips["dataset"].nunique() > 1 else chips
+def count_table(chips: pd.DataFrame, subject: Subject) -> str:
+    """Chips and vessels by data set, split and class, for the terminal; many classes go down instead of across."""
+    is_mixed, classes = subject.joins and chips["dataset"].nunique() > 1, subject.classes(chips)
+    both = pd.concat([chips, chips.assign(dataset="Mixed")]) if is_mixed else chips
     table = both.pivot_table(index=["dataset", "split"], columns="class", values="chip", aggfunc="count", fill_value=0)
     order = [(dataset, split) for dataset in both["dataset"].unique() for split in SPLITS]
     table = table.reindex([key for key in order if key in table.index]).reindex(columns=classes, fill_value=0)
     table["all"] = table.sum(axis=1)
     table["vessels"] = both[both["vessel"] != ""].groupby(["dataset", "split"])["vessel"].nunique()
-    return table.fillna(0).astype(int).to_string()
+    table = table.fillna(0).astype(int)
+    return (table if len(classes) <= MOST_CLASSES_ACROSS else table.T).to_string()
 
 
 def left_out_table(left_out: dict[str, Counter]) -> str:
@@ -208,25 +191,19 @@ def left_out_table(left_out: dict[str, Counter]) -> str:
     return pd.DataFrame(left_out).T.fillna(0).astype(int).to_string() if left_out else "nothing was left out"
 
 
-def report(chips: pd.DataFrame, staging: Staging, chosen: argparse.Namespace) -> None:
-    print("Chips of each class, and known vessels:\n" + count_table(chips, chosen.classes))
+def report(chips: pd.DataFrame, staging: Staging, subject: Subject, prepared: Path) -> None:
+    print("Chips of each class, and known vessels:\n" + count_table(chips, subject))
     print("\nLeft out:\n" + left_out_table(staging.left_out))
-    for dataset, rows in chips.groupby("dataset"):
-        unknown = (rows["vessel"] == "").sum()
-        print(f"\n{dataset}: {unknown} chips of unknown vessel (a vessel each)", end="")
-        if chosen.geometry == "metric":
-            share = 100 * rows["continued"].mean()
-            print(f"; {share:.1f} % of the chips are smaller than {chosen.extent:g} m, their sea is continued", end="")
-    print(f"\n\nPrepared: {chosen.out / 'prepared'}")
+    print("".join(f"\n{line}" for line in subject.remarks(chips)), end="")
+    print(f"\n\nPrepared: {prepared}")
 
 
-def describe(chosen: argparse.Namespace, sources: list[Opened]) -> dict:
+def describe(subject: Subject, sources: list[Opened]) -> dict:
     """What prepared/ depends on: options and the content of the archives."""
-    settings = {name: value for name, value in vars(chosen).items() if name not in _WITHOUT_EFFECT}
     archives: dict[str, list[str]] = {}
     for opened in sources:
         archives.setdefault(f"{opened.dataset} {opened.path.name}", []).append(opened.source.fingerprint())
-    return {"options": settings, "archives": archives}
+    return {"options": subject.settings(), "archives": archives}
 
 
 def is_up_to_date(chosen: argparse.Namespace, description: dict) -> bool:
@@ -250,12 +227,13 @@ def is_up_to_date(chosen: argparse.Namespace, description: dict) -> bool:
     return False
 
 
-def write(chips: pd.DataFrame, staging: Staging, folder: Path, datasets: list[str], pool: Pool) -> None:
-    """The chips at their places, manifests and summaries; Mixed if there is more than one data set."""
+def write(chips: pd.DataFrame, staging: Staging, folder: Path, subject: Subject, pool: Pool) -> None:
+    """The chips at their places, manifests and summaries; Mixed if there is more than one data set to join."""
     staging.move_into_place(chips, folder)
-    if len(datasets) > 1:
+    datasets = list(subject.paths)
+    if subject.joins and len(datasets) > 1:
         mix(chips, folder)
-    else:
+    elif subject.joins:
         log(f"only {datasets[0]} was given: Mixed needs both data sets and is not made")
     for _ in pool.map((None, manifest) for manifest in sorted(folder.glob("*/manifest.csv"))):
         pass
@@ -270,26 +248,26 @@ def work(preparation: Preparation, task: Task | Path) -> Outcome | None:
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    paths = sources(chosen)
-    geometry = Geometry(chosen.geometry, chosen.extent, chosen.spacing, chosen.seed)
+    subject = subject_of(chosen)
     with ExitStack() as stack:
         with ExitStack() as files:
-            opened = open_sources(paths, chosen, files)
-            description = describe(chosen, opened)
+            opened = open_sources(subject, chosen.max_bytes, files)
+            geometry = subject.geometry(opened[0].source)
+            description = describe(subject, opened)
             if is_up_to_date(chosen, description):
                 print(f"{chosen.out / 'prepared'} is up to date (--overwrite makes it again)")
                 return
             folder = stack.enter_context(whole_folder(chosen.out / "prepared"))
-            preparation = Preparation(folder / ".staging", geometry, _class_of(chosen))
+            preparation = Preparation(folder / ".staging", geometry, subject.class_of, subject.names_dataset)
             preparation.folder.mkdir()
             pool = stack.enter_context(Pool(partial(work, preparation), chosen.workers))
             staging = Staging(preparation)
             stage(pool.map(tasks(opened)), staging, chosen)
         del opened  # with the directories of the archives
-        chips = split_chips(staging, chosen, list(paths))
-        write(chips, staging, folder, list(paths), pool)
+        chips = split_chips(staging, subject, chosen.allow_missing)
+        write(chips, staging, folder, subject, pool)
         (folder / "options.json").write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
-    report(chips, staging, chosen)
+    report(chips, staging, subject, chosen.out / "prepared")
 
 
 if __name__ == "__main__":

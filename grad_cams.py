@@ -38,8 +38,8 @@ class ChosenChips:
     """The chips of one test set that every network is shown, class by class."""
 
     dataset: str
-    pixels: np.ndarray  # (chips, rows, cols) uint8
-    ships: np.ndarray  # (chips, rows, cols) bool: where the ship is
+    pixels: np.ndarray  # (chips, rows, cols[, 3]) uint8
+    ships: np.ndarray  # (chips, rows, cols) bool: where the ship is; of scenes, nowhere
     names: list[str]
     classes: list[str]  # of each chip
 
@@ -93,7 +93,8 @@ def chips_to_show(prepared: PreparedSet, per_class: int, seed: int) -> ChosenChi
         raise UserError(f"{prepared.folder}: has no test chips; run dataset_prep.py with another --split")
     indices = np.concatenate(list(by_class.values()))
     chosen, pixels = rows.iloc[indices], prepared.pixels("test")[indices]
-    ships = np.stack([ship_mask(chip) for chip in pixels])
+    shows_ships = prepared.shows_ships
+    ships = np.stack([ship_mask(chip) if shows_ships else np.zeros(chip.shape[:2], bool) for chip in pixels])
     return ChosenChips(prepared.name, pixels, ships, chosen["chip"].tolist(), chosen["class"].tolist())
 
 
@@ -133,8 +134,8 @@ def labels_for(meta: dict, stem: str, chips: ChosenChips) -> np.ndarray:
     """(chips,) indices into the network's classes. UserError if the network was made for other classes or chips."""
     unknown = sorted(set(chips.classes) - set(meta["classes"]))
     size = (meta["image_size"], meta["image_size"])
-    if unknown or chips.pixels.shape[1:] != size:
-        wrong = f"class {unknown[0]}" if unknown else "chips of {} x {} pixels".format(*chips.pixels.shape[1:])
+    if unknown or chips.pixels.shape[1:3] != size:
+        wrong = f"class {unknown[0]}" if unknown else "chips of {} x {} pixels".format(*chips.pixels.shape[1:3])
         raise UserError(f"trained_models/{stem}.pt: was not trained for {wrong} of {chips.dataset}; train it again")
     return np.array([meta["classes"].index(name) for name in chips.classes])
 
@@ -196,8 +197,9 @@ def main(argv: list[str] | None = None) -> None:
     attention = pd.DataFrame(rows)
     with whole_file(images / "attention.csv") as written:
         attention.to_csv(written, index=False, float_format="%.6g")
-    print("Share of the heatmap on the ship, in percent: mean energy, and peaks; a uniform heatmap beside them")
-    print(summarise(attention))
+    if attention["ship_pixels"].any():
+        print("Share of the heatmap on the ship, in percent: mean energy, and peaks; a uniform heatmap beside them")
+        print(summarise(attention))
     constant = int(attention["constant"].sum())
     if constant:
         log(f"warning: {constant} of {len(attention)} heatmaps are constant: nothing in the layer speaks for the class")

@@ -1,12 +1,13 @@
-"""Folders, zip and rar archives, and archives inside them, read where they lie and trusted in nothing.
+"""Folders, zip, rar and tar archives, and archives inside them, read where they lie and trusted in nothing.
 
 `open_source` gives a `Source`. Whatever the directory of an archive shows to be wrong is refused when it
 is opened, before a reader sees the first entry; the rest (a wrong checksum, a header that lies about a
 size) when the entry is read. Every refusal is a UserError of one line that names archive and entry.
 
-Nothing is unpacked to disk here. An archive inside another is held in memory, one at a time, or read where
-it lies if it is stored without compression. (The rarfile library hands an external extractor a temporary
-file with the still compressed bytes of one entry, or of the whole archive if that is solid.)
+Nothing is unpacked to disk here but a compressed tar, which can't be read in parts: it goes into a temporary file
+that is gone when its source is closed. An archive inside another is held in memory, one at a time, or read where it
+lies if it is stored without compression. (The rarfile library hands an external extractor a temporary file with the
+still compressed bytes of one entry, or of the whole archive if that is solid.)
 """
 
 import copy
@@ -14,22 +15,23 @@ import hashlib
 import io
 import os
 import re
-import struct
 import sys
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import rarfile
 
 from sarship.command import UserError
-from sarship.zip_members import Member, Unfit, Window, data_start, read_directory, read_member
+from sarship.rar_members import open_rar, require_extractor
+from sarship.refusals import Budget, damaged, is_litter, one_line, refusal, safe_name
+from sarship.tar_members import HEADER_BYTES, TarMember, is_compressed, is_tar, tar_directory, unpack
+from sarship.zip_members import Member, Window, data_start, read_directory, read_member
 
 # OpenSARShip needs two levels: the outer archive, and a scene archive in it. One more for a user who packed both.
 MAX_LEVELS = 3
@@ -37,12 +39,6 @@ MAX_LEVELS = 3
 # No entry larger than this is taken into memory. Scene archives, the largest things that are, have some 1 to 100 MB.
 MAX_ENTRY_BYTES = 1 << 30
 
-# What zipfile, zlib and rarfile raise on bytes that no packer wrote (tests/test_archives.py flips and cuts bytes).
-_DAMAGE = (zipfile.BadZipFile, zlib.error, rarfile.Error, struct.error, ValueError, LookupError, EOFError)
-_DAMAGE += (NotImplementedError, ArithmeticError, MemoryError)
-
-# No file name has them: control characters, and half a surrogate pair.
-_IMPROPER = re.compile("[\x00-\x1f\ud800-\udfff]")
 _ARCHIVE_NAME = re.compile(r"\.(zip|rar)(\s*\(\d+\))?$", re.IGNORECASE)
 _BLOCK_BYTES = 1 << 20
 
@@ -60,31 +56,18 @@ class Entry:
     size: int
 
 
-@dataclass
-class _Budget:
-    """The bytes that an archive and all archives inside it declare, against what the user allows."""
-
-    max_bytes: int
-    declared: dict[str, int] = field(default_factory=dict)
-
-    def declare(self, archive: str, size: int) -> None:
-        self.declared[archive] = size  # by name: an archive that is opened again is not counted again
-        total = sum(self.declared.values())
-        if total > self.max_bytes:
-            raise UserError(f"{archive}: would unpack to {total:,} bytes; if you trust it, raise --max-bytes")
-
-
 class Source(ABC):
     """A folder or an archive; a context manager. Open it with `open_source` or `open_nested`.
 
     name: the file or folder name, behind those of the archives round it: "OpenSARShip_2.zip/S1A_....zip".
     """
 
-    def __init__(self, name: str, budget: _Budget, level: int):
+    def __init__(self, name: str, budget: Budget, level: int):
         self.name = name
         self._budget = budget
         self._level = level
         self._files: dict[str, tuple[Entry, Any]] = {}
+        self._folders: set[str] = set()
 
     def __enter__(self) -> "Source":
         return self
@@ -96,14 +79,20 @@ class Source(ABC):
         """The files, sorted by name, without what macOS and Windows leave behind."""
         return [self._files[name][0] for name in sorted(self._files)]
 
+    def folders(self) -> list[str]:
+        """The folders, sorted by name, without "/" at the end; empty ones too, where the archive lists them."""
+        of_files = (str(parent) for name in self._files for parent in PurePosixPath(name).parents)
+        return sorted(self._folders.union(of_files) - {"."})
+
     def read(self, entry: Entry) -> bytes:
         """All bytes of an entry, never more than it declared. Raises UserError if damaged or past MAX_ENTRY_BYTES."""
         if entry.size > MAX_ENTRY_BYTES:
-            raise self._refusal(entry.name, f"has {entry.size:,} bytes, too many to read from within; unpack it first")
-        with self._one_line(entry.name):
+            why = f"has {entry.size:,} bytes, too many to read from within; unpack it first"
+            raise refusal(self.name, entry.name, why)
+        with one_line(self.name, entry.name):
             data = self._read(self._files[entry.name][1], entry.size)
         if len(data) != entry.size:
-            raise _damaged(f"{self.name}: {entry.name}", f"it does not hold the {entry.size:,} bytes that it declares")
+            raise damaged(f"{self.name}: {entry.name}", f"it does not hold the {entry.size:,} bytes that it declares")
         return data
 
     def open_nested(self, entry: Entry) -> "Source":
@@ -112,8 +101,9 @@ class Source(ABC):
         Raises UserError as `open_source` does, and past MAX_LEVELS archives inside one another.
         """
         if self._level >= MAX_LEVELS:
-            raise self._refusal(entry.name, f"lies deeper than {MAX_LEVELS} archives inside one another; unpack it")
-        with self._one_line(entry.name):
+            why = f"lies deeper than {MAX_LEVELS} archives inside one another; unpack it"
+            raise refusal(self.name, entry.name, why)
+        with one_line(self.name, entry.name):
             file = self._open_file(entry)
         return _open_archive(f"{self.name}/{entry.name}", file, self._budget, self._level + 1)
 
@@ -124,6 +114,7 @@ class Source(ABC):
         """
         part = copy.copy(self)
         part._files = {entry.name: self._files[entry.name] for entry in entries}
+        part._folders = set()
         part._budget = copy.deepcopy(self._budget)
         part._let_go()
         return part
@@ -145,7 +136,7 @@ class Source(ABC):
         """
         digest = hashlib.sha256()
         for entry in self.entries():
-            with self._one_line(entry.name):
+            with one_line(self.name, entry.name):
                 checksum = self._checksum(self._files[entry.name][1])
             digest.update(f"{entry.name}\t{entry.size}\t{checksum}\n".encode())
         return digest.hexdigest()
@@ -170,40 +161,20 @@ class Source(ABC):
         return io.BytesIO(self.read(entry))
 
     def _list(self, raw_name: str, size: int, handle: Any) -> None:
-        name = self._safe_name(raw_name)
-        if name.endswith("/") or _is_litter(name):  # the first: a folder
+        """Take an entry into the list; a folder if there is "/" at the end of its name."""
+        name = safe_name(self.name, raw_name)
+        if is_litter(name):
+            return
+        if name.endswith("/"):
+            self._folders.add(name.rstrip("/"))
             return
         if name in self._files:
-            raise self._refusal(name, "stands there twice; repack the archive")
+            raise refusal(self.name, name, "stands there twice; repack the archive")
         self._files[name] = (Entry(name, size), handle)
-
-    def _safe_name(self, raw_name: str) -> str:
-        name = raw_name.replace("\\", "/")  # some Windows packers write it against the zip standard
-        if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
-            raise self._refusal(raw_name, "climbs out of its folder; don't trust this archive")
-        if not name or _IMPROPER.search(name):
-            raise self._refusal(raw_name, "is no proper file name; rename it")
-        return name
-
-    def _refusal(self, entry: str, reason: str) -> UserError:
-        return UserError(f"{self.name}: {entry if entry.isprintable() and entry else repr(entry)}: {reason}")
-
-    @contextmanager
-    def _one_line(self, entry: str = "") -> Iterator[None]:
-        """Whatever the libraries below raise, as one line that names archive and entry."""
-        where = f"{self.name}: {entry}" if entry else self.name
-        try:
-            yield
-        except rarfile.RarCannotExec as error:
-            raise _no_extractor(self.name) from error
-        except OSError as error:
-            raise UserError(f"{where}: cannot be read ({error.strerror or error})") from error
-        except _DAMAGE as error:
-            raise _damaged(where, str(error) or type(error).__name__) from error
 
 
 def open_source(path: Path, max_bytes: int) -> Source:
-    """A folder, a zip or a rar archive (the first bytes decide which, not the suffix).
+    """A folder, a zip, rar, tar, tar.gz, tar.bz2 or tar.xz archive (the first bytes decide which, not the suffix).
 
     max_bytes: what the archive, and all archives that are opened inside it, may unpack to.
     Raises UserError for a path that is missing or no archive; an archive that is truncated, damaged, encrypted,
@@ -212,7 +183,7 @@ def open_source(path: Path, max_bytes: int) -> Source:
     """
     path = Path(path)
     name = path.name if path.name not in ("", "..") else path.resolve().name
-    budget = _Budget(max_bytes)
+    budget = Budget(max_bytes)
     try:
         if path.is_dir():
             return _FolderSource(name, path, budget)
@@ -224,56 +195,46 @@ def open_source(path: Path, max_bytes: int) -> Source:
     return _open_archive(name, file, budget, level=1, path=path)
 
 
-def _open_archive(name: str, file: BinaryIO, budget: _Budget, level: int, path: Path | None = None) -> Source:
+def _open_archive(name: str, file: BinaryIO, budget: Budget, level: int, path: Path | None = None) -> Source:
     try:
-        magic = file.read(6)
+        start = file.read(HEADER_BYTES)
         file.seek(0)
-        if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: a zip without entries
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: a zip without entries
             return _ZipSource(name, file, budget, level, path)
-        if magic == b"Rar!\x1a\x07":
+        if start.startswith(b"Rar!\x1a\x07"):
             return _RarSource(name, file, budget, level, path)
-        raise UserError(f"{name}: is neither a zip nor a rar archive; get it again")
+        if path is not None and (is_tar(start) or is_compressed(start)):
+            return _TarSource(name, file, budget, path, is_compressed(start))
+        raise UserError(f"{name}: is neither a zip nor a rar archive, nor a tar; get it again")
     except BaseException:
         file.close()
         raise
 
 
-def _is_litter(name: str) -> bool:
-    parts = name.split("/")
-    return "__MACOSX" in parts or parts[-1] in (".DS_Store", "Thumbs.db") or parts[-1].startswith("._")
-
-
-def _damaged(where: str, why: str) -> UserError:
-    return UserError(f"{where}: is truncated or damaged ({why}); get it again")
-
-
-def _no_extractor(archive: str) -> UserError:
-    return UserError(f"{archive}: no extractor for rar here; install unar (apt-get install unar), unrar, 7z or bsdtar")
-
-
 class _FolderSource(Source):
     """A folder. Its own files are not counted against max_bytes: they are unpacked already."""
 
-    def __init__(self, name: str, path: Path, budget: _Budget):
+    def __init__(self, name: str, path: Path, budget: Budget):
         super().__init__(name, budget, level=0)
         self._path = path
         self._walk(path)
 
     def _walk(self, folder: Path) -> None:
         where = "" if folder == self._path else folder.relative_to(self._path).as_posix()
-        with self._one_line(where), os.scandir(folder) as found:
+        with one_line(self.name, where), os.scandir(folder) as found:
             children = sorted(found, key=lambda child: child.name)
         for child in children:
             path = folder / child.name
             name = path.relative_to(self._path).as_posix()
             if child.is_symlink():
-                raise self._refusal(name, "is a link; put the file itself there")
+                raise refusal(self.name, name, "is a link; put the file itself there")
             if child.is_dir():
+                self._list(f"{name}/", 0, None)
                 self._walk(path)
             elif child.is_file():
                 self._list(name, child.stat().st_size, name)
             else:
-                raise self._refusal(name, "is neither a file nor a folder; take it away")
+                raise refusal(self.name, name, "is neither a file nor a folder; take it away")
 
     def close(self) -> None:
         pass  # every file is closed as soon as it is read
@@ -289,35 +250,30 @@ class _FolderSource(Source):
         return (self._path / self._files[entry.name][1]).open("rb")
 
     def _checksum(self, handle: str) -> str:
-        crc = 0
         with (self._path / handle).open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                crc = zlib.crc32(block, crc)
-        return f"{crc:08x}"
+            return _crc(file)
 
 
-class _ZipSource(Source):
-    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int, path: Path | None):
+def _crc(file: BinaryIO) -> str:
+    crc = 0
+    while block := file.read(_BLOCK_BYTES):
+        crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"
+
+
+class _FileSource(Source):
+    """An archive in one file, which a part opens again by its path (None for an archive inside another)."""
+
+    def __init__(self, name: str, file: BinaryIO, budget: Budget, level: int, path: Path | None):
         super().__init__(name, budget, level)
-        self._opened, self._path = file, path
-        try:
-            with self._one_line():
-                members = read_directory(file)
-        except Unfit as error:
-            raise self._refusal(*error.args) from error
-        for member in members:
-            self._list(member.name, member.size, member)
-        budget.declare(name, sum(member.size for member in members))
+        self._opened: BinaryIO | None = file
+        self._path = path
 
     @property
     def _file(self) -> BinaryIO:
         if self._opened is None:
             self._opened = self._path.open("rb")
         return self._opened
-
-    @cached_property
-    def _by_zipfile(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self._file)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -327,6 +283,23 @@ class _ZipSource(Source):
 
     def _let_go(self) -> None:
         self._opened = None
+
+
+class _ZipSource(_FileSource):
+    def __init__(self, name: str, file: BinaryIO, budget: Budget, level: int, path: Path | None):
+        super().__init__(name, file, budget, level, path)
+        with one_line(name):
+            members = read_directory(file)
+        for member in members:
+            self._list(member.name, member.size, member)
+        budget.declare(name, sum(member.size for member in members))
+
+    @cached_property
+    def _by_zipfile(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self._file)
+
+    def _let_go(self) -> None:
+        super()._let_go()
         self.__dict__.pop("_by_zipfile", None)
 
     def _read(self, handle: Member, size: int) -> bytes:
@@ -347,31 +320,58 @@ class _ZipSource(Source):
         return f"{handle.crc:08x}"
 
 
+class _TarSource(_FileSource):
+    def __init__(self, name: str, file: BinaryIO, budget: Budget, path: Path, compressed: bool):
+        super().__init__(name, file, budget, 1, path)
+        self._temporary: Path | None = None  # only the source that unpacked it removes it, no part
+        try:
+            with one_line(name):
+                if compressed:
+                    self._path = self._temporary = unpack(file, name, budget.max_bytes)
+                    file.close()
+                    self._opened = None
+                members = tar_directory(self._file)
+            for member in members:
+                self._list(member.name, member.size, member)
+            budget.declare(name, sum(member.size for member in members))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        temporary = self._temporary
+        super().close()
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._temporary = None
+
+    def _read(self, handle: TarMember, size: int) -> bytes:
+        self._file.seek(handle.offset)
+        return self._file.read(size)
+
+    def _open_file(self, entry: Entry) -> BinaryIO:
+        member = self._files[entry.name][1]
+        return Window(self._file, member.offset, member.size)
+
+    def _checksum(self, handle: TarMember) -> str:
+        return _crc(Window(self._file, handle.offset, handle.size))
+
+
 class _RarSource(Source):
-    def __init__(self, name: str, file: BinaryIO, budget: _Budget, level: int, path: Path | None):
+    def __init__(self, name: str, file: BinaryIO, budget: Budget, level: int, path: Path | None):
         super().__init__(name, budget, level)
         self._file, self._path = file, path
-        blocks = set()
-        with self._one_line():
-            # An open file, never a path: rarfile would go on to the next volume, a file that the user did not name.
-            self._rar = rarfile.RarFile(file, errors="strict", info_callback=lambda block: blocks.add(block.type))
-        if self._rar.needs_password():
-            raise UserError(f"{name}: is encrypted; repack the archive without a password")
-        # Every RAR since 3.0 (2002) closes with this block, and rarfile takes a file cut between blocks for whole.
-        if rarfile.RAR_BLOCK_ENDARC not in blocks:
-            raise _damaged(name, "the end-of-archive block is missing")
+        with one_line(name):
+            self._rar = open_rar(file)
         infos = self._rar.infolist()
         for info in infos:
-            if info.is_symlink() or info.file_redir:
-                raise self._refusal(info.filename, "is a link; repack the archive without it")
             self._list(info.filename, info.file_size, info.filename)
         budget.declare(name, sum(info.file_size for info in infos))
-        if any(info.compress_type != rarfile.RAR_M0 and not info.is_dir() for info in infos):
-            self._require_extractor()
-
-    def _require_extractor(self) -> None:
-        with self._one_line():
-            rarfile.tool_setup(force=True)  # looks again: rarfile remembers its first answer for the whole process
+        with one_line(name):
+            require_extractor(self._rar)
 
     @property
     def _archive(self) -> rarfile.RarFile:

@@ -48,7 +48,7 @@ def hog_svm(
 ) -> dict[str, np.ndarray]:
     """Class probabilities of a linear SVM on HOG features, for each test set.
 
-    pixels: (n, rows, cols) uint8, sides of at least 32; labels: (n,) 0..k-1. Returns (n, k) for each name.
+    pixels: (n, rows, cols[, 3]) uint8, sides of at least 32; labels: (n,) 0..k-1. Returns (n, k) for each name.
     The SVM learns from each chip and its mirror images, as the networks do, and weighs classes by inverse frequency.
     C is the one with the best macro F1 on val; probabilities are softmax(decision / T), where T gives the least
     negative log-likelihood on val (Guo et al., ICML 2017) and leaves the answers as they are. With no val chips (the
@@ -73,18 +73,18 @@ def hog_svm(
 
 
 def _with_mirror_images(pixels: np.ndarray) -> np.ndarray:
-    """(n, rows, cols) to (4 n, rows, cols): as they are, upside down, left to right, and both."""
+    """(n, rows, cols[, 3]) to (4 n, ...): as they are, upside down, left to right, and both."""
     return np.concatenate([pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1]])
 
 
 def hog_features(pixels: np.ndarray) -> np.ndarray:
-    """(n, rows, cols) uint8 to (n, 8100) float32 histograms of oriented gradients."""
-    n, rows, cols = pixels.shape
+    """(n, rows, cols[, 3]) uint8 to (n, 8100) float32 histograms of oriented gradients; of colour, those of its luma."""
+    n, rows, cols = pixels.shape[:3]
     cell = (rows // CELLS, cols // CELLS)
     blocks = CELLS - BLOCK_CELLS + 1
     features = np.empty((n, blocks * blocks * BLOCK_CELLS**2 * ORIENTATIONS), dtype=np.float32)
     for row, chip in zip(features, pixels, strict=True):
-        smooth = gaussian(chip, sigma=SMOOTHING_PER_SIDE * rows, preserve_range=True)
+        smooth = gaussian(_luma(chip), sigma=SMOOTHING_PER_SIDE * rows, preserve_range=True)
         # Sides that 16 does not divide lose the remainder: a strip of sea, thinner than a cell.
         row[:] = hog(
             smooth[: cell[0] * CELLS, : cell[1] * CELLS],
@@ -95,6 +95,11 @@ def hog_features(pixels: np.ndarray) -> np.ndarray:
             transform_sqrt=True,
         )
     return features
+
+
+def _luma(chip: np.ndarray) -> np.ndarray:
+    """(rows, cols) of a chip (rows, cols[, 3]): the weights of ITU-R BT.601 for colour."""
+    return chip if chip.ndim == 2 else chip @ np.array([0.299, 0.587, 0.114])
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, c: float, seed: int) -> Pipeline:

@@ -58,7 +58,7 @@ def activation_maps(
 ) -> ActivationMaps:
     """Class activation maps of `layer_name` for each chip, and the network's class probabilities.
 
-    network: in evaluation mode, on its device; it comes back as it was. pixels: (chips, rows, cols) uint8.
+    network: in evaluation mode, on its device; it comes back as it was. pixels: (chips, rows, cols[, 3]) uint8.
     targets: (chips,) index of the class to explain; None explains the predicted one. method: a key of METHODS.
     uniform: whether a layer of 1 x 1 cells is put up with, whose heatmaps are the same everywhere.
     The library resizes each map to the chip, takes off its minimum and scales it to a maximum of 1.
@@ -88,9 +88,9 @@ def _on_device(network: nn.Module, pixels: np.ndarray) -> Tensor:
 
 
 def spatial_layer(
-    network: nn.Module, layer_name: str, chip_shape: tuple[int, int], uniform: bool = False
+    network: nn.Module, layer_name: str, chip_shape: tuple[int, ...], uniform: bool = False
 ) -> tuple[nn.Module, tuple[int, int]]:
-    """The layer of that dotted name, and rows and columns of its map for a chip of (rows, cols) pixels.
+    """The layer of that dotted name, and rows and columns of its map for a chip of (rows, cols[, 3]) pixels.
 
     Raises UserError that names the layer and the extent of its output, if it has none to see anything in.
     """

@@ -18,12 +18,13 @@ SIGMA0_LOW_DB, SIGMA0_HIGH_DB = -30.0, 25.0
 class Chip:
     """One image cut-out as its source holds it, before any resampling.
 
-    pixels: (rows, cols) uint8 for 8-bit sources, float32 sigma nought (linear) for calibrated ones.
+    pixels: (rows, cols) uint8 for 8-bit sources, float32 sigma nought (linear) for calibrated ones; of colour images
+    (rows, cols, 3) uint8.
     name: unique within its data set, without suffix; becomes the file name.
-    dataset: "Fusar" or "OpenSARShip".
+    dataset: "Fusar", "OpenSARShip", or the name of a set of scenes.
     category, subcategory: class names exactly as the source has them; "" where it has none.
     vessel: MMSI in digits, "" where unknown.
-    scene: the satellite product; "" where the source does not say.
+    scene: the satellite product, or the place of a land-use scene; "" where the source does not say.
     sensor, product, polarization: e.g. "Sentinel-1", "GRD", "VV".
     row_spacing_m, col_spacing_m: pixel spacing on the ground, metres; NaN where unknown.
     length_m, width_m: the vessel's, from AIS, metres; NaN where unknown.

@@ -1,6 +1,6 @@
 """Decoded chips of a prepared data set, in one memory-mapped file: each PNG is decoded once, for all runs and commands.
 
-cache/<Dataset>-<size>-<fingerprint>.npy   (chips, size, size) uint8, in the order of manifest.csv
+cache/<Dataset>-<size>-<fingerprint>.npy   (chips, size, size) uint8, in the order of manifest.csv; colour: (..., 3)
 
 The fingerprint is the manifest's, which names every chip by its SHA-256, and each chip is held against it when it is
 decoded: the file cannot be stale. Processes that build it at once each write their own and rename it; the last stays.
@@ -25,14 +25,13 @@ from sarship.pool import available_cores
 def decoded_chips(
     cache: Path, dataset: str, fingerprint: str, paths: Sequence[Path], sha256: Sequence[str]
 ) -> np.ndarray:
-    """The chips at `paths`, (chips, size, size) uint8, from the file below `cache`, which is made if it is not there.
+    """The chips at `paths`, (chips, size, size[, 3]) uint8, from the file below `cache`, made if it is not there.
 
     fingerprint: of the manifest. sha256: of each PNG file. Writing into the array changes no file.
-    Raises UserError for a chip that is lost, damaged, not the manifest's or of another size than the first.
+    Raises UserError for a chip that is lost, damaged, not the manifest's or of another shape than the first.
     """
-    size = image_size(paths[0])
-    path = cache / f"{dataset}-{size}-{fingerprint[:16]}.npy"
-    shape = (len(paths), size, size)
+    shape = (len(paths), *chip_shape(paths[0]))
+    path = cache / f"{dataset}-{shape[1]}-{fingerprint[:16]}.npy"
     chips = _mapped(path, shape)
     if chips is None:
         _build(path, shape, paths, sha256)
@@ -43,16 +42,16 @@ def decoded_chips(
     return chips
 
 
-def image_size(path: Path) -> int:
-    """Pixels per side of a prepared chip. Raises UserError if it is lost or damaged."""
+def chip_shape(path: Path) -> tuple[int, ...]:
+    """(size, size) of a prepared grey chip, (size, size, 3) of a colour one. Raises UserError if lost or damaged."""
     try:
         with Image.open(path) as image:
-            return image.size[0]
+            return (image.size[0], image.size[0], *([3] if image.mode == "RGB" else []))
     except OSError as error:
         raise _lost(path) from error
 
 
-def _mapped(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The array in a file; None if there is none, or it does not hold what it should."""
     if not path.exists():
         return None
@@ -66,12 +65,12 @@ def _mapped(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
     return chips
 
 
-def _build(path: Path, shape: tuple[int, int, int], paths: Sequence[Path], sha256: Sequence[str]) -> None:
+def _build(path: Path, shape: tuple[int, ...], paths: Sequence[Path], sha256: Sequence[str]) -> None:
     with whole_file(path) as file:
         chips = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
 
         def decode(place: int) -> None:
-            chips[place] = _decode(paths[place], sha256[place], shape[1])
+            chips[place] = _decode(paths[place], sha256[place], shape[1:])
 
         # Threads will do: reading, hashing and inflating let go of the interpreter.
         with ThreadPoolExecutor(available_cores()) as workers:
@@ -83,7 +82,7 @@ def _build(path: Path, shape: tuple[int, int, int], paths: Sequence[Path], sha25
         chips.flush()
 
 
-def _decode(path: Path, sha256: str, size: int) -> np.ndarray:
+def _decode(path: Path, sha256: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
@@ -92,8 +91,10 @@ def _decode(path: Path, sha256: str, size: int) -> np.ndarray:
             pixels = np.asarray(image)
     except OSError as error:
         raise _lost(path) from error
-    if pixels.shape != (size, size) or pixels.dtype != np.uint8:
-        raise UserError(f"{path}: is not {size} x {size} pixels of 8-bit grey; run dataset_prep.py --overwrite")
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        kind = "colour" if len(shape) == 3 else "grey"
+        size = f"{shape[0]} x {shape[1]} pixels"
+        raise UserError(f"{path}: is not {size} of 8-bit {kind}; run dataset_prep.py --overwrite")
     return pixels
 
 

@@ -63,8 +63,9 @@ def _multiplies_bfloat16(name: str) -> bool:
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """(chips, rows, cols) uint8 to (chips, 1, rows, cols) float32 in 0..1, channels last."""
-    return (pixels[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
+    """(chips, rows, cols[, 3]) uint8 to (chips, 1 or 3, rows, cols) float32 in 0..1, channels last."""
+    bands_second = pixels[:, None] if pixels.dim() == 3 else pixels.movedim(-1, 1)
+    return (bands_second.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def arrange_memory(batch_pixels: int) -> None:

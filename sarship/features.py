@@ -35,7 +35,7 @@ class FeatureStore:
         self._folder = folder
 
     def features(self, network: nn.Module, pixels: np.ndarray, flips: Sequence[int], device: Device) -> Tensor:
-        """Pooled features (flips, chips, ...) of pixels (chips, rows, cols) uint8, mirrored by each of `flips`.
+        """Pooled features (flips, chips, ...) of pixels (chips, rows, cols[, 3]) uint8, mirrored by each of `flips`.
 
         network: a ShipNetwork whose backbone is constant, in evaluation mode. Raises UserError where the folder cannot
         be written or the disk is full.
@@ -66,7 +66,7 @@ class FeatureStore:
 
 
 def chip_keys(pixels: np.ndarray) -> list[bytes]:
-    """SHA-256 of each chip's pixels (chips, rows, cols) uint8: chips with the same one are the same to any network."""
+    """SHA-256 of the pixels of each of (chips, rows, cols[, 3]) uint8: with equal ones, chips are equal to any network."""
     return [hashlib.sha256(np.ascontiguousarray(chip)).digest() for chip in pixels]
 
 
@@ -85,7 +85,7 @@ def _complete(file: sqlite3.Connection, network, pixels, chips: list[bytes], fli
     """Put the features of those chips into the file that are not there yet."""
     known = {chip for (chip,) in file.execute("SELECT chip FROM features WHERE flip = ?", (flip,))}
     missing = [index for index, chip in enumerate(chips) if chip not in known]
-    at_once = device.chips_at_once(pixels[0].size)
+    at_once = device.chips_at_once(pixels.shape[1] * pixels.shape[2])
     done = 0
     with tqdm(total=len(missing), desc="frozen backbone", unit=" chips", leave=False, disable=None) as bar:
         for start in range(0, len(missing), at_once):
@@ -94,14 +94,14 @@ def _complete(file: sqlite3.Connection, network, pixels, chips: list[bytes], fli
             _write(file, [chips[index] for index in batch], flip, values)
             if done // CHIPS_PER_COMMIT < (done := done + len(batch)) // CHIPS_PER_COMMIT:
                 file.commit()
-            device.profile.count(len(batch), network.features, (3, *pixels.shape[1:]), backward=False)
+            device.profile.count(len(batch), network.features, (3, *pixels.shape[1:3]), backward=False)
             bar.update(len(batch))
     file.commit()
 
 
 @torch.no_grad()
 def pooled(network: nn.Module, pixels: Tensor, flip: int, device: Device) -> Tensor:
-    """Pooled features (chips, ...), on the device, of pixels (chips, rows, cols) uint8, all mirrored by `flip`."""
+    """Pooled features (chips, ...), on the device, of pixels (chips, rows, cols[, 3]) uint8, all mirrored by `flip`."""
     chips = apply_flips(to_float(pixels.to(device.name)), torch.full((len(pixels),), flip))
     with device.autocast():
         return network.pooled_features(chips)

@@ -22,7 +22,7 @@ class WholeNetwork:
             self._pixels = torch.from_numpy(pixels).to(device.name)
         # For counting: the layers one after the other, each once; what the network computes again is no gain.
         self._layers = nn.Sequential(network.features, network.classifier)
-        self._chip_shape = (3, *pixels.shape[1:])
+        self._chip_shape = (3, *pixels.shape[1:3])
 
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """(batch, classes) of the chips with indices `batch`, mirrored by `flips` (batch,) and changed by every step.
@@ -38,7 +38,7 @@ class WholeNetwork:
     @torch.no_grad()
     def logits(self, flips: Tensor) -> Tensor:
         """(chips, classes) float64 of all chips, each mirrored by `flips` (chips,); no other random change."""
-        at_once = self._device.chips_at_once(self._pixels[0].numel())
+        at_once = self._device.chips_at_once(self._chip_shape[1] * self._chip_shape[2])
         batches = zip(self._pixels.split(at_once), flips.to(self._device.name).split(at_once), strict=True)
         parts = []
         for pixels, own in batches:
@@ -82,7 +82,7 @@ class HeadOnly:
 
 
 def training_feed(network, pixels: np.ndarray, augment: str, device: Device, store: FeatureStore):
-    """Training chips (chips, rows, cols) uint8 for a network; augment: a key of AUGMENTATIONS."""
+    """Training chips (chips, rows, cols[, 3]) uint8 for a network; augment: a key of AUGMENTATIONS."""
     augmentation = AUGMENTATIONS[augment]
     if network.is_constant_backbone and augmentation.is_flips_only:
         return HeadOnly(network, pixels, augmentation.flips, device, store)
@@ -90,7 +90,7 @@ def training_feed(network, pixels: np.ndarray, augment: str, device: Device, sto
 
 
 def evaluation_feed(network, pixels: np.ndarray, flips: Sequence[int], device: Device, store: FeatureStore):
-    """Chips (chips, rows, cols) uint8 to be evaluated, at least one; flips: flip numbers that will be asked for."""
+    """Chips (chips, rows, cols[, 3]) uint8 to evaluate, at least one; flips: flip numbers that will be asked for."""
     if network.is_constant_backbone:
         return HeadOnly(network, pixels, flips, device, store)
     return WholeNetwork(network, pixels, AUGMENTATIONS["none"], device)

@@ -34,7 +34,10 @@ def chip_size(extent_m: float, spacing_m: float) -> int:
 
 
 def resized_chip(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The whole chip resized to size x size, scale and aspect lost (bilinear, as published). uint8 in, uint8 out."""
+    """The whole chip resized to size x size, scale and aspect lost (bilinear, as published).
+
+    pixels: (rows, cols) or (rows, cols, 3) uint8; returns the same kind. One of that size comes back as it was.
+    """
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
 
 

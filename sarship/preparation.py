@@ -19,7 +19,7 @@ from sarship.command import UserError
 from sarship.geometry import chip_size, is_smaller, metric_chip, resized_chip
 from sarship.readers import Note, Part, Rejected, safe_name
 
-PUBLISHED_SIZE = 224  # pixels per side of --geometry chip: what VGG16 and ResNet50 were made for
+PUBLISHED_SIZE = 224  # pixels per side of --geometry chip for ships: what VGG16 and ResNet50 were made for
 # Speckle never repeats itself, so looking for repetitions costs nine tenths of the time and makes files larger: codes
 # by frequency only, of the difference to the mean of both neighbours (filter "average").
 PNG = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, "filter": imagecodecs.PNG.FILTER.AVG}
@@ -29,23 +29,27 @@ KEY_BYTES = 16  # of a chip's fingerprint: with 128 bits, no two chips of any ar
 
 @dataclass(frozen=True)
 class Geometry:
-    """How chips become one size. method: "metric" or "chip"; extent_m, spacing_m: of metric chips; seed: of the sea."""
+    """How chips become one size. method: "metric" or "chip"; extent_m, spacing_m: of metric chips; seed: of the sea.
+
+    resized_to: pixels per side of chips that are resized as they are ("chip").
+    """
 
     method: str
     extent_m: float
     spacing_m: float
     seed: int
+    resized_to: int = PUBLISHED_SIZE
 
     @property
     def image_size(self) -> int:
-        return chip_size(self.extent_m, self.spacing_m) if self.method == "metric" else PUBLISHED_SIZE
+        return chip_size(self.extent_m, self.spacing_m) if self.method == "metric" else self.resized_to
 
     def continues_sea(self, chip: Chip) -> bool:
         """Whether the chip is smaller than the extent, so that its sea is continued."""
         return self.method == "metric" and is_smaller(chip.pixels.shape, _spacing_m(chip), self.extent_m)
 
     def apply(self, chip: Chip, name: str) -> np.ndarray:
-        """The chip's pixels, (image_size, image_size) uint8; what is drawn for its sea hangs on `name`."""
+        """The chip's pixels, (image_size, image_size[, 3]) uint8; what is drawn for its sea hangs on `name`."""
         pixels = chip.pixels if chip.pixels.dtype == np.uint8 else sigma0_to_uint8(chip.pixels)
         if self.method == "chip":
             return resized_chip(pixels, self.image_size)
@@ -112,18 +116,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A function of tasks. class_of: the class of a (data set, category, subcategory)."""
+    """A function of tasks. class_of: the class of a (data set, category, subcategory).
+
+    names_dataset: whether the data set is part of a chip's name, so that no two sets share one.
+    """
 
     folder: Path
     geometry: Geometry
     class_of: Callable[[str, str, str], str]
+    names_dataset: bool = False
 
     def __call__(self, task: Task) -> Outcome:
         outcome = Outcome()
         try:
             for place, item in enumerate(task.part.chips(outcome.tally)):
                 is_chip = isinstance(item, Chip)
-                outcome.chips.append(self._prepare(item, safe_name(item.name), task, place) if is_chip else item)
+                outcome.chips.append(self._prepare(item, self._name(item), task, place) if is_chip else item)
         except UserError as error:
             outcome.error = error
         outcome.declared = task.part.source.declared
@@ -135,11 +143,14 @@ class Preparation:
             if place in names:
                 yield place, self._prepare(item, names[place], task, place)
 
+    def _name(self, chip: Chip) -> str:
+        return safe_name(f"{chip.dataset}_{chip.name}" if self.names_dataset else chip.name)
+
     def _prepare(self, chip: Chip, name: str, task: Task, place: int) -> PreparedChip:
         file = f"{task.number}-{place}.png"
         png = imagecodecs.png_encode(self.geometry.apply(chip, name), **PNG)
         (self.folder / file).write_bytes(png)
-        rows, cols = chip.pixels.shape
+        rows, cols = chip.pixels.shape[:2]
         return PreparedChip(
             **{column: getattr(chip, column) for column in _TAKEN_OVER},
             chip=name,

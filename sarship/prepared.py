@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from sarship.command import UserError
-from sarship.decoded import decoded_chips, image_size
+from sarship.decoded import chip_shape, decoded_chips
 
 CACHE = "cache"  # below --out: what can be made again; see decoded.py and features.py
 SPLITS = ("train", "val", "test")
-DATASETS = ("Fusar", "OpenSARShip", "Mixed")  # Mixed joins the other two, split by split
+SHIP_DATASETS = ("Fusar", "OpenSARShip")
+DATASETS = (*SHIP_DATASETS, "Mixed")  # Mixed joins the other two, or sets of scenes, split by split
 MANIFEST_COLUMNS = (
     "chip", "dataset", "split", "class", "subclass", "vessel", "scene", "sensor", "product", "polarization",
     "row_spacing_m", "col_spacing_m", "length_m", "width_m", "rows", "cols", "source", "sha256",
@@ -59,7 +60,17 @@ class PreparedSet:
 
     @property
     def image_size(self) -> int:
-        return image_size(self.paths[0])
+        return chip_shape(self.paths[0])[0]
+
+    @property
+    def bands(self) -> str:
+        """What the chips have: "grey" or "rgb"."""
+        return "rgb" if len(chip_shape(self.paths[0])) == 3 else "grey"
+
+    @property
+    def shows_ships(self) -> bool:
+        """Whether the chips are ships in SAR images, not scenes."""
+        return set(self.manifest["dataset"]) <= set(SHIP_DATASETS)
 
     def with_splits(self, splits: np.ndarray) -> "PreparedSet":
         """The same chips, with the split of each manifest row as in `splits` (rows,); decoded chips are shared."""
@@ -74,7 +85,7 @@ class PreparedSet:
         return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
 
     def pixels(self, split: str) -> np.ndarray:
-        """Decoded chips of `split`, (chips, rows, cols) uint8; see `decoded.py` for where they are kept.
+        """Decoded chips of `split`, (chips, rows, cols[, 3]) uint8; see `decoded.py` for where they are kept.
 
         They stay on the disk until they are used, where the chips of the split follow one another in the manifest.
         Raises UserError for a chip that is lost or damaged.

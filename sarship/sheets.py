@@ -37,7 +37,7 @@ LOWEST_PRIORITY = 19  # on Linux
 class Sheet:
     """All that is drawn into one folder: chip by chip, in the order of the contact sheet.
 
-    chips: (chips, rows, cols) uint8; heat: (chips, rows, cols) 0..1; outlines: (chips, rows, cols) bool.
+    chips: (chips, rows, cols[, 3]) uint8; heat: (chips, rows, cols) 0..1; outlines: (chips, rows, cols) bool.
     labels, predictions: class names; probabilities: 0..1, of the predictions; constant: heatmaps with nothing to see.
     """
 

@@ -82,7 +82,8 @@ def prepared(tmp_path):
             name = f"{split}{index}"
             Image.fromarray(np.full((32, 32), 20 * index, np.uint8)).save(folder / split / class_name / f"{name}.png")
             rows.append(
-                {"chip": name, "split": split, "class": class_name, "vessel": "" if index == 0 else str(index // 2)}
+                {"chip": name, "dataset": "Fusar", "split": split, "class": class_name}
+                | {"vessel": "" if index == 0 else str(index // 2)}
                 | {"length_m": np.nan if index == 1 else 80.0 + index}
             )
     return folder, pd.DataFrame(rows)
@@ -95,6 +96,22 @@ def test_dataset_summary_shows_balance_and_chips(prepared, texts):
     assert "Fusar: 15 chips of 9 vessels" in texts
     assert {"9\n82 %", "2\n18 %", "0\n0 %", "3\n75 %", "1\n25 %", "length unknown", "88 m", "Chips"} <= set(texts)
     assert min(size_of(folder / "summary.png")) > 500
+
+
+@pytest.mark.parametrize("count", [7, 45])
+def test_summary_of_many_scenes_names_every_class_and_stays_small(tmp_path, texts, count):
+    folder, rows = tmp_path / "NWPU", []
+    for number in range(count):
+        place = folder / "train" / f"scene_{number:02d}"
+        place.mkdir(parents=True)
+        for index in range(2):
+            Image.fromarray(np.full((32, 32, 3), (200, 5 * number, 20), np.uint8)).save(place / f"{index}.png")
+            rows.append({"chip": index, "dataset": "NWPU", "split": "train", "class": place.name, "vessel": ""})
+    dataset_summary(pd.DataFrame(rows).assign(length_m=np.nan), folder, folder / "summary.png")
+    assert f"NWPU: {2 * count} images" in texts
+    assert {f"scene_{number:02d}" for number in range(count)} <= set(texts)
+    assert "length unknown" not in texts
+    assert max(size_of(folder / "summary.png")) < 4500
 
 
 def test_dataset_summary_without_a_chip_names_its_file(prepared):
@@ -113,6 +130,16 @@ def test_overlay_leaves_the_chip_grey_where_it_is_cold_and_warms_it_where_not():
     assert (mixed[4:] == 90).all()
     assert all(cool < warm for cool, warm in pairwise(mixed[0, :, 0]))  # redder
     assert mixed[0, -1, 0] > mixed[0, -1, 2] + 50
+
+
+def test_overlay_leaves_colours_where_it_is_cold():
+    chip = np.zeros((8, 8, 3), np.uint8)
+    chip[:, :, 1] = 120
+    heat = np.zeros((8, 8))
+    heat[:4] = 1.0
+    mixed = overlay(chip, heat)
+    assert (mixed[4:] == chip[4:]).all()
+    assert (mixed[:4, :, 0] > 100).all()
 
 
 def sheet_items(count: int, side: int = 48) -> list[SheetItem]:
