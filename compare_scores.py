@@ -3,6 +3,7 @@
     python compare_scores.py                                  # of scores.csv, on the terminal; the tables are Markdown
     python compare_scores.py --html report.html               # and a page with charts, curves and heatmaps
     python compare_scores.py --published                      # beside the published figures
+    python compare_scores.py --reference cross_entropy        # every variant against this one
     python compare_scores.py first/scores.csv second/scores.csv --tested Fusar
 
 predictions.csv has to lie beside each scores.csv, as test_models.py writes both: every figure is computed from it anew.
@@ -35,6 +36,8 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("scores", nargs="*", type=Path, metavar="scores.csv", help="of runs to compare (without: that below --out)")
     add("--tested", metavar="DATASET", help="one test set only (without: all)")
     add("--published", action=argparse.BooleanOptionalAction, default=False, help="beside the published figures")
+    add("--reference", metavar="VARIANT",
+        help='hold every configuration against this one, as in scores.csv; "" is strict as it is')  # fmt: skip
     # -- where to
     add("--html", type=Path, metavar="FILE", help="write a page, too; below --out")
     return parse(parser, "compare_scores", argv)
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         configurations = on_one_test_set(configurations, chosen.tested)
     classes = next(iter(configurations[0].answers.values())).classes
     published = read_published(PUBLISHED, classes) if chosen.published else None
-    sections = all_sections(configurations, Bootstrap(), published)
+    sections = all_sections(configurations, Bootstrap(), published, chosen.reference)
     print(as_markdown(sections), end="")
     if chosen.html:
         page = chosen.out / chosen.html

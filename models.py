@@ -5,18 +5,22 @@
     ResNet        ResNet50 (He et al. 2016, arXiv:1512.03385), from scratch
     Fine_VGG      VGG16, backbone pre-trained and frozen, new head
     Fine_ResNet   ResNet50, backbone pre-trained and frozen, new head
+    NASNetMobile  NASNet-A Mobile (Zoph et al. 2018, arXiv:1707.07012) with the head of the land-use study
+    MobileNetV3   MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244)
+    EfficientNet  EfficientNet-B0 (Tan & Le 2019, arXiv:1905.11946)
+    ConvNeXt      ConvNeXt-Tiny (Liu et al. 2022, arXiv:2201.03545)
+    ViT           ViT-B/16 (Dosovitskiy et al. 2021, arXiv:2010.11929)
 
-Every network is a `ShipNetwork`: `.features` (backbone, ends in a map), `.classifier` (head, starts with the
-pooling) and `.cam_layer`, the name of the layer that Grad-CAM looks at. A new network is one function that
+Every network is a `ShipNetwork`: `.features` (backbone, ends in a map), `.classifier` (head, starts with a layer
+without weights) and `.cam_layer`, the name of the layer that Grad-CAM looks at. A new network is one function that
 returns a backbone and one line in MODELS.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -24,20 +28,44 @@ from torch.utils.checkpoint import checkpoint
 from torchvision import models as zoo
 
 from sarship.command import UserError
-from sarship.losses import COSINE_LOSSES, LDAM_SCALE
+from sarship.heads import (
+    CosineLayer,
+    cnn_head,
+    efficientnet_head,
+    land_use_head,
+    linear_head,
+    mobilenet_head,
+    published_cnn_head,
+    published_land_use_head,
+    published_resnet_head,
+    published_vgg_head,
+    wide_head,
+)
+from sarship.imagenet import (
+    CONVNEXT_TINY,
+    EFFICIENTNET_B0,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MOBILENET_V3,
+    NASNET_MOBILE,
+    RESNET50,
+    VGG16,
+    VIT_B_16,
+    Weights,
+)
+from sarship.losses import COSINE_LOSSES
+from sarship.nasnet import nasnet_mobile
 from sarship.runs import read_run, state_of
+from sarship.vit import vit_layers
 
-# Channel means and deviations that torchvision's ImageNet weights were trained with (torchvision.models docs).
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HEAD_WIDTH = 4096  # of the new head on a frozen backbone, as published
-DROPOUT = 0.5
 POOLED_LAYER = "classifier.0"  # 1 x 1 in ResNets: where the published code pointed Grad-CAM
 LEAST_CAM_SIDE = 4  # on a map of 2 x 2, the peak of a heatmap can only be in a corner, never on the ship
 
 
 class ShipNetwork(nn.Module):
-    """Backbone and head for one-channel chips; frozen layers stay in evaluation mode and get no gradient.
+    """Backbone and head for grey or colour chips; frozen layers stay in evaluation mode and get no gradient.
 
+    The head's first layer, classifier[0], has no weights, so what it makes of a frozen backbone's maps can be kept.
     frozen_layers: how many layers of the backbone are frozen, counted from the input.
     drifting: whether the batch-norm statistics of frozen layers move in training all the same, a published flaw.
     recomputed: how many layers at the input are computed again on the way back, see `Backbone`.
@@ -66,11 +94,11 @@ class ShipNetwork(nn.Module):
         return self.frozen_layers == len(self.features) and not self.drifting
 
     def forward(self, chips: Tensor) -> Tensor:
-        """Logits (chips, classes) of chips (chips, 1, rows, cols), float in 0..1."""
+        """Logits (chips, classes) of chips (chips, 1 or 3, rows, cols), float in 0..1; a single band counts thrice."""
         return self.classifier[1:](self.pooled_features(chips))
 
     def pooled_features(self, chips: Tensor) -> Tensor:
-        """What the backbone and the pooling at the head's beginning make of chips; all that a frozen backbone gives."""
+        """What backbone and classifier[0] make of chips, as those of `forward`; all that a frozen backbone gives."""
         repeated = chips.expand(-1, 3, -1, -1)  # (chips, 3, rows, cols)
         scaled = (repeated - self.input_mean) / self.input_std
         learns = self.training and torch.is_grad_enabled() and self.frozen_layers < self.recomputed
@@ -89,10 +117,10 @@ class ShipNetwork(nn.Module):
             self.features[: self.frozen_layers].eval()
         return self
 
-    def scale_input(self, mean: float, std: float) -> None:
-        """Standardise chips with `mean` and `std` (of pixels in 0..1) before the backbone."""
-        self.input_mean.fill_(mean)
-        self.input_std.fill_(std)
+    def scale_input(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        """Standardise chips with `mean` and `std` (of pixels in 0..1), of all or of each of three bands."""
+        for buffer, values in ((self.input_mean, mean), (self.input_std, std)):
+            buffer.copy_(torch.as_tensor(values, dtype=buffer.dtype).view(1, -1, 1, 1))
 
 
 @contextmanager
@@ -156,82 +184,70 @@ def resnet_backbone() -> Backbone:
     return Backbone(nn.Sequential(layers), 2048, cam_layers, (0, 4, 5, 6, 7), 5)  # after the four layers of the stem
 
 
-def cnn_head(channels: int, classes: int) -> nn.Sequential:
-    pooled = nn.AdaptiveAvgPool2d(4)  # 4 x 4 keeps where along the hull things are, at any image size
-    hidden = nn.Linear(channels * 16, 256)
-    return nn.Sequential(
-        pooled, nn.Flatten(), hidden, nn.ReLU(inplace=True), nn.Dropout(DROPOUT), nn.Linear(256, classes)
-    )
+def nasnet_backbone() -> Backbone:
+    cam_layers = (("features.relu", 32), ("features.cell_9", 16), ("features.cell_3", 8))
+    return Backbone(nasnet_mobile(), 1056, cam_layers, (0, 1, 2, 7, 12), 0)
 
 
-def linear_head(channels: int, classes: int) -> nn.Sequential:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+def mobilenet_backbone() -> Backbone:
+    cam_layers = (("features.16", 32), ("features.12", 16), ("features.6", 8))
+    return Backbone(zoo.mobilenet_v3_large().features, 960, cam_layers, (0, 2, 4, 7, 13), 0)
 
 
-def wide_head(channels: int, classes: int) -> nn.Sequential:
-    hidden = nn.Linear(channels, HEAD_WIDTH)
-    return nn.Sequential(
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        hidden,
-        nn.ReLU(inplace=True),
-        nn.Dropout(DROPOUT),
-        nn.Linear(HEAD_WIDTH, classes),
-    )
+def efficientnet_backbone() -> Backbone:
+    cam_layers = (("features.8", 32), ("features.5", 16), ("features.3", 8))
+    return Backbone(zoo.efficientnet_b0().features, 1280, cam_layers, (0, 2, 3, 4, 6), 0)
 
 
-class _PoolFeatureVector(nn.Module):
-    """The published ResNet head's pooling: 2,048 features as a 2,048 x 1 map, pooled to 10 x 10.
-
-    maps: (chips, 2048, 1, 1). The map of features is one wide, so the ten columns are copies of each other: of the 100
-    numbers, 10 are distinct.
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        vector = maps.flatten(1)[:, None, :, None]  # (chips, 1, channels, 1)
-        return nn.functional.adaptive_avg_pool2d(vector, 10).flatten(1)  # (chips, 100)
+def convnext_backbone() -> Backbone:
+    whole = zoo.convnext_tiny()
+    # Its last norm, of each pixel by itself as its authors have it for detection; torchvision has it after the pooling.
+    layers = OrderedDict([*whole.features.named_children(), ("norm", whole.classifier[0])])
+    cam_layers = (("features.norm", 32), ("features.5", 16), ("features.3", 8))
+    return Backbone(nn.Sequential(layers), 768, cam_layers, (0, 2, 4, 6), 0)
 
 
-def _dense_stack(pooling: list[nn.Module], width: int, classes: int) -> nn.Sequential:
-    hidden = nn.Linear(width, HEAD_WIDTH)
-    return nn.Sequential(*pooling, hidden, nn.ReLU(inplace=True), nn.Dropout(DROPOUT), nn.Linear(HEAD_WIDTH, classes))
-
-
-def published_cnn_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
-    side = image_size // 8  # three poolings; 28 at 224 x 224, where the first layer has 822 million weights
-    return _dense_stack([nn.Flatten()], channels * side * side, classes)
-
-
-def published_vgg_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
-    return _dense_stack([nn.AdaptiveAvgPool2d(7), nn.Flatten()], channels * 49, classes)
-
-
-def published_resnet_head(channels: int, classes: int, image_size: int) -> nn.Sequential:
-    return _dense_stack([nn.AdaptiveAvgPool2d(1), _PoolFeatureVector()], 100, classes)
+def vit_backbone() -> Backbone:
+    # All maps have one size; the stages are patches and quarters of the encoder.
+    layers = vit_layers(zoo.vit_b_16())
+    return Backbone(layers, 768, (("features.map", 16),), (0, 1, 4, 7, 10), 0)
 
 
 @dataclass(frozen=True)
 class Model:
-    """One line of MODELS. `learning_rate` is the default for Adam; `weights` names torchvision's ImageNet weights."""
+    """One line of MODELS. `learning_rate` is the default for Adam; `weights` are those of ImageNet, if there are any.
+
+    published_head: of a published study; None where there is none.
+    """
 
     backbone: Callable[[], Backbone]
     head: Callable[[int, int], nn.Sequential]
-    published_head: Callable[[int, int, int], nn.Sequential]
+    published_head: Callable[[int, int, int], nn.Sequential] | None
     frozen: bool
     learning_rate: float
-    weights: str = ""
+    weights: Weights | None = None
     base: str = ""  # the model whose trained file `--backbone trained` takes
 
 
 # The published learning rate is 1e-3 throughout. VGG16 from scratch collapses to one class there; 1e-4 learns.
-# ResNet50 is steadier at 1e-4 too on sets of this size; the heads of frozen backbones and the CNN keep 1e-3.
+# ResNet50 is steadier at 1e-4 too on sets of this size; the heads of frozen backbones and the CNN keep 1e-3, Adam's
+# own default, and so do the small networks with batch norm after every convolution. ConvNeXt and ViT were published
+# with 4e-3 and 3e-3 for batches of 4,096; for 32, Adam's rule of the square root (Malladi et al. 2022,
+# arXiv:2205.10118) makes about 3e-4 of both. ViT learns faster at 1e-4 on few images: after 45 such batches of EuroSAT,
+# its loss was 1.3 rather than 1.6.
 MODELS = {
     "CNN": Model(cnn_backbone, cnn_head, published_cnn_head, False, 1e-3),
-    "VGG": Model(vgg_backbone, linear_head, published_vgg_head, False, 1e-4),
-    "ResNet": Model(resnet_backbone, linear_head, published_resnet_head, False, 1e-4),
-    "Fine_VGG": Model(vgg_backbone, wide_head, published_vgg_head, True, 1e-3, "VGG16_Weights", "VGG"),
-    "Fine_ResNet": Model(resnet_backbone, wide_head, published_resnet_head, True, 1e-3, "ResNet50_Weights", "ResNet"),
+    "VGG": Model(vgg_backbone, linear_head, published_vgg_head, False, 1e-4, VGG16),
+    "ResNet": Model(resnet_backbone, linear_head, published_resnet_head, False, 1e-4, RESNET50),
+    "Fine_VGG": Model(vgg_backbone, wide_head, published_vgg_head, True, 1e-3, VGG16, "VGG"),
+    "Fine_ResNet": Model(resnet_backbone, wide_head, published_resnet_head, True, 1e-3, RESNET50, "ResNet"),
+    "NASNetMobile": Model(nasnet_backbone, land_use_head, published_land_use_head, False, 1e-3, NASNET_MOBILE),
+    "MobileNetV3": Model(mobilenet_backbone, mobilenet_head, None, False, 1e-3, MOBILENET_V3),
+    "EfficientNet": Model(efficientnet_backbone, efficientnet_head, None, False, 1e-3, EFFICIENTNET_B0),
+    "ConvNeXt": Model(convnext_backbone, linear_head, None, False, 3e-4, CONVNEXT_TINY),
+    "ViT": Model(vit_backbone, linear_head, None, False, 1e-4, VIT_B_16),
 }
+SHIP_MODELS = ("CNN", "VGG", "ResNet", "Fine_VGG", "Fine_ResNet")  # of the ship study
 
 
 # How much of the backbone a transfer chain trains on its target: stages counted from the end.
@@ -248,32 +264,44 @@ def layers_to_freeze(name: str, unfreeze: str) -> int:
     return backbone.stages[-opened] if opened else len(backbone.layers)
 
 
-class CosineLayer(nn.Linear):
-    """Logits as LDAM_SCALE times the cosine between features and class weights, (chips, width) to (chips, classes).
+def freeze_to(network: ShipNetwork, layer: str) -> int:
+    """How many layers of the backbone are frozen, counted from the input, for --freeze-to `layer`.
 
-    Cao et al. 2019 (arXiv:1906.07413), section 3.2: margins are between normalised features and class weights.
+    layer: the last frozen one, as network.features names it; "input" freezes nothing, "all" the whole backbone.
+    Raises UserError that names the layers to choose from.
     """
+    names = ["input", *(name for name, _ in network.features.named_children())]
+    if layer == "all":
+        return len(network.features)
+    if layer not in names:
+        raise UserError(f"--freeze-to {layer}: there is no such layer; choose from {', '.join(names)}, all")
+    return names.index(layer)
 
-    def __init__(self, width: int, classes: int):
-        super().__init__(width, classes, bias=False)
 
-    def forward(self, features: Tensor) -> Tensor:
-        normalise = nn.functional.normalize
-        return LDAM_SCALE * nn.functional.linear(normalise(features), normalise(self.weight))
-
-
-def build(name: str, classes: int, image_size: int, heads: str = "fitted", cosine: bool = False) -> ShipNetwork:
+def build(
+    name: str,
+    classes: int,
+    image_size: int,
+    heads: str = "fitted",
+    cosine: bool = False,
+    batch_norm: bool = True,
+    dropout: float | None = None,
+) -> ShipNetwork:
     """The network `name` with fresh weights for chips of image_size x image_size pixels.
 
     heads: "fitted" to the features, or "published" as the published code had them. cosine: whether the last layer is
-    a CosineLayer, which the losses in COSINE_LOSSES ask for.
-    Raises UserError for an unknown name, or chips too small for the five poolings of VGG and ResNet.
+    a CosineLayer, which the losses in COSINE_LOSSES ask for. batch_norm: whether there is any; without, a convolution
+    that had no bias gets none. dropout: probability in the head, 0 or more and below 1; None leaves it as it is.
+    Raises UserError for an unknown name, chips too small to be halved five times, a head that was never
+    published, or dropout in a head that has none.
     """
     if name not in MODELS:
         raise UserError(f"--models {name}: there is no such model; choose from {', '.join(MODELS)}")
     if image_size < 32:
         raise UserError(f"chips of {image_size} x {image_size} pixels are too small for {name}: prepare 32 or more")
     model = MODELS[name]
+    if heads == "published" and model.published_head is None:
+        raise UserError(f"--heads published: {name} is of no published study; choose fitted")
     backbone = model.backbone()
     if heads == "published":
         head = model.published_head(backbone.channels, classes, image_size)
@@ -282,27 +310,47 @@ def build(name: str, classes: int, image_size: int, heads: str = "fitted", cosin
     if cosine:
         head[-1] = CosineLayer(head[-1].in_features, classes)
     network = ShipNetwork(backbone.layers, head, backbone.cam_layer(image_size), backbone.recomputed)
+    if not batch_norm:
+        _take_out_batch_norm(network)
+    if dropout is not None:
+        _set_dropout(name, head, dropout)
     network.freeze(len(backbone.layers) if model.frozen else 0)
     return network
 
 
-def load_imagenet_backbone(network: ShipNetwork, name: str) -> None:
-    """Put torchvision's ImageNet weights into the backbone of the frozen model `name`; downloads them once.
+def _take_out_batch_norm(network: nn.Module) -> None:
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.Identity())
 
-    Raises UserError that says which file to put where, if the download fails.
+
+def _set_dropout(name: str, head: nn.Sequential, probability: float) -> None:
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Dropout)]
+    if not 0 <= probability < 1:
+        raise UserError(f"--dropout {probability}: must be 0 or more and below 1")
+    if probability and not layers:
+        raise UserError(f"--dropout {probability}: the head of {name} has no dropout; leave it out, or choose 0")
+    for layer in layers:
+        layer.p = probability
+
+
+def load_imagenet_backbone(network: ShipNetwork, name: str) -> None:
+    """Put ImageNet weights and the input scaling that belongs to them into the model `name`; downloads them once.
+
+    Raises UserError that says which file to put where, if the download fails or the file is not what it should be.
     """
-    weights = zoo.get_model_weights(MODELS[name].weights.removesuffix("_Weights").lower()).IMAGENET1K_V1
+    weights = MODELS[name].weights
+    if weights is None:
+        raise UserError(f"{name}: there are no ImageNet weights for it; choose --backbone random or a file")
+    state, wanted = weights.read(name), network.features.state_dict().keys()
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        network.features.load_state_dict({key: value for key, value in state.items() if key in wanted})
+    except RuntimeError as error:
         raise UserError(
-            f"{name}: ImageNet weights could not be downloaded ({error}); put {weights.url.rsplit('/', 1)[1]} "
-            f"into {folder}, or choose --backbone trained, random or a file"
+            f"{weights.path}: holds another architecture than {name}; replace it by {weights.url}"
         ) from error
-    backbone_state = {key.removeprefix("features."): value for key, value in state.items()}
-    wanted = network.features.state_dict().keys()
-    network.features.load_state_dict({key: value for key, value in backbone_state.items() if key in wanted})
+    network.scale_input(weights.mean, weights.std)
 
 
 def load_trained_backbone(network: ShipNetwork, path: Path) -> None:
@@ -328,7 +376,8 @@ def load_trained(path: Path, device: str = "cpu") -> tuple[ShipNetwork, dict]:
     meta = content["meta"]
     cosine = meta["loss"] in COSINE_LOSSES
     with torch.device("meta"):  # weights come from the file: drawing others first would take longer than reading it
-        network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"], cosine)
+        batch_norm = meta.get("batch_norm", True)
+        network = build(meta["model"], len(meta["classes"]), meta["image_size"], meta["heads"], cosine, batch_norm)
     network.load_state_dict(state_of(content, path), assign=True)
     if meta["pooled_cam"] and MODELS[meta["model"]].backbone is resnet_backbone:
         network.cam_layer = POOLED_LAYER

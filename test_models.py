@@ -7,6 +7,7 @@
     python test_models.py --loss cross_entropy focal --sampler none balanced --seeds 1 2 3
     python test_models.py --protocol published                # with every flaw of the published code
     python test_models.py --random-split                      # strict, with one of them
+    python test_models.py --models NASNetMobile --freeze-to input --optimizer sgd --augment land_use --redeal
     python test_models.py --study studies/transfer.toml --list
 
 Trains every chosen model on every chosen data set; the validation macro-F1 picks the epoch; every run is then tested
@@ -18,39 +19,56 @@ import argparse
 import platform
 import time
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from models import MODELS, UNFREEZE, ShipNetwork, build, layers_to_freeze, load_imagenet_backbone, load_trained_backbone
+from models import (
+    MODELS,
+    SHIP_MODELS,
+    UNFREEZE,
+    ShipNetwork,
+    build,
+    freeze_to,
+    layers_to_freeze,
+    load_imagenet_backbone,
+    load_trained_backbone,
+)
 from sarship.augment import AUGMENTATIONS, draw_flips
 from sarship.baselines import hog_svm, majority
+from sarship.checks import check_augmentation, check_options
 from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.device import Device, arrange_memory, choose_device
+from sarship.familiarity import fit_familiarity
 from sarship.features import FeatureStore
 from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
 from sarship.ledger import Ledger, results_of
 from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.names import BASELINES
-from sarship.planning import needs, plan
-from sarship.prepared import CACHE, PreparedSet, list_datasets, read_dataset, read_options
+from sarship.planning import plan
+from sarship.prepared import CACHE, PreparedSet, list_datasets, read_dataset
 from sarship.profiling import Profile
-from sarship.protocols import PROTOCOLS, SWITCHES
-from sarship.resplit import views
-from sarship.runs import Run, drop_state, has_state, is_done, model_path, read_run, state_of, write_run
+from sarship.protocols import PROTOCOLS, SWITCHES, UNNAMED
+from sarship.resplit import refuse_to_tear_apart, views
+from sarship.runs import Run, model_path, read_run, state_of, write_run
 from sarship.sampling import SAMPLERS
 from sarship.scores import format_table
-from sarship.training import LabelledChips, Progress, Recipe, fit, predict, predict_sets
+from sarship.thinning import thinned
+from sarship.training import OPTIMIZERS, LabelledChips, Progress, Recipe, fit, predict, predict_sets
+from sarship.waiting import drop_weights, listing, runs_to_train
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "python test_models.py --models CNN ResNet --epochs 50")
     add = parser.add_argument
     # -- what to run
-    add("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="MODEL", help="networks to train")
+    add("--models", nargs="+", choices=list(MODELS), default=list(SHIP_MODELS), metavar="MODEL",
+        help=f"networks to train: {', '.join(MODELS)}")  # fmt: skip
     add(
         "--trained", nargs="+", metavar="DATASET", help="data sets and chains, say Fusar+Mixed (without: all data sets)"
     )
@@ -72,18 +90,35 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--heads", choices=["fitted", "published"], help="published: as the published code had them")
     add("--loss", nargs="+", choices=list(LOSSES), metavar="LOSS", help=f"one run each: {', '.join(LOSSES)}")
     add("--augment", nargs="+", choices=list(AUGMENTATIONS), help="one run each; see sarship/augment.py")
-    add("--learning-rate", type=float, metavar="RATE", help="of Adam (without: each model's own, see models.py)")
+    add("--learning-rate", type=float, metavar="RATE", help="(without: each model's own for Adam, see models.py)")
     # -- how to train
     add("--sampler", nargs="+", choices=list(SAMPLERS), default=["none"], help="one run each: how classes are drawn")
     add("--unfreeze", nargs="+", choices=list(UNFREEZE), default=["none"],
         help="one run each: stages of the backbone that a transfer chain trains besides its head")  # fmt: skip
     add("--backbone", default="imagenet", metavar="imagenet|random|trained|PATH",
-        help="where frozen backbones start: torchvision's ImageNet weights, noise, the same architecture trained on "
-             "another of the data sets, or a model file")  # fmt: skip
+        help="where frozen backbones start, and with --freeze-to all: ImageNet weights, noise, the same architecture "
+             "trained on another of the data sets, or a model file")  # fmt: skip
+    add("--freeze-to", metavar="LAYER",
+        help="freeze every network from its input to this layer of its backbone: input (nothing), a name as in "
+             "models.py, or all; of a chain, the base")  # fmt: skip
+    add("--dropout", type=float, metavar="SHARE", help="of every dropout in the head (without: each head's own)")
+    add("--batch-norm", action=argparse.BooleanOptionalAction, default=True, help="leave it out with --no-batch-norm")
     add("--epochs", type=int, default=30, help="per run")
-    add("--batch-size", type=int, default=32)
-    add("--weight-decay", type=float, default=0.0)
+    add("--optimizer", choices=OPTIMIZERS, default=UNNAMED["optimizer"])
+    add("--momentum", type=float, default=UNNAMED["momentum"], help="of sgd")
+    add("--final-learning-rate", type=float, default=UNNAMED["final_learning_rate"], metavar="RATE",
+        help="where half a cosine ends")  # fmt: skip
+    add("--batch-size", nargs="+", type=int, default=[UNNAMED["batch_size"]], metavar="N",
+        help="one run each; of several, all but the default are in the run's name")  # fmt: skip
+    add("--weight-decay", nargs="+", type=float, default=[UNNAMED["weight_decay"]], metavar="DECAY",
+        help="one run each, named as of --batch-size")  # fmt: skip
+    # -- on which chips
     add("--split-seed", type=int, default=1, help="of what --random-split and --overlapping-mix deal anew")
+    add("--redeal", action=argparse.BooleanOptionalAction, default=False,
+        help="repeated splits: each seed has one of its own, with as many chips of each class")  # fmt: skip
+    add("--train-chips", type=int, metavar="N", help="train on N chips of each class at most")
+    add("--imbalance", type=float, metavar="RATIO",
+        help="train on all chips of the first class, ever fewer of the others, and 1/RATIO of the last")  # fmt: skip
     # -- on what
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="auto: bfloat16 where it is fast")
@@ -96,48 +131,24 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         help="keep them in the model files; a study of many runs needs only what was answered")  # fmt: skip
     add("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="train again what is there already")
     chosen = parse(parser, "test_models", argv)
-    if chosen.epochs < 1 or chosen.batch_size < 2:
-        raise UserError("--epochs must be 1 or more and --batch-size 2 or more")
-    if min(chosen.split_seed, *chosen.seeds) < 0:
-        raise UserError("--seeds and --split-seed must be 0 or more")
+    check_options(chosen)
     return chosen
 
 
-def check_augmentation(chosen: argparse.Namespace) -> None:
-    """UserError if an augmentation takes pixels for amplitude that are decibels."""
-    amplitude_only = [name for name in chosen.augment or () if not AUGMENTATIONS[name].is_flips_only]
-    made_with = chosen.out / "prepared" / "options.json"
-    if amplitude_only and made_with.exists() and read_options(chosen.out)["options"].get("pixels") == "calibrated":
-        raise UserError(
-            f"--augment {amplitude_only[0]}: its speckle and gain are made for amplitude, and the chips were prepared "
-            "with --pixels calibrated (dB); choose --augment strict, or prepare with --pixels uint8"
-        )
-
-
-def runs_to_train(runs: list[Run], chosen: argparse.Namespace) -> list[Run]:
-    """The runs that are not done yet, start from one that is not, or whose weights are needed again; in their order."""
-    waiting: dict[str, Run] = {}
-    for run in runs:
-        starts_from_waiting = False
-        for stem in needs(run):
-            if stem in waiting:
-                starts_from_waiting = True
-            elif not model_path(chosen.out, stem).is_file():
-                path = model_path(chosen.out, stem)
-                raise UserError(
-                    f"--backbone {chosen.backbone}: {run.stem} needs {path}, which is not there; train it too"
-                )
-        if chosen.overwrite or starts_from_waiting or not is_done(run, chosen.out):
-            waiting[run.stem] = run
-    by_stem = {run.stem: run for run in runs}
-    for run in reversed(runs):  # what a run starts from is before it
-        for stem in needs(run) if run.stem in waiting else ():
-            path = model_path(chosen.out, stem)
-            if stem not in waiting and not has_state(path):
-                if stem not in by_stem:
-                    raise UserError(f"{path}: was made with --no-weights, and {run.stem} starts from it; train it too")
-                waiting[stem] = by_stem[stem]  # the same settings give the same weights again
-    return [run for run in runs if run.stem in waiting]
+def check_networks(chosen: argparse.Namespace, image_size: int) -> None:
+    """UserError for networks that cannot be as --freeze-to, --dropout and --no-batch-norm ask."""
+    if chosen.freeze_to is None and chosen.dropout is None and chosen.batch_norm:
+        return
+    heads = [chosen.heads] if chosen.heads else [PROTOCOLS[name]["heads"] for name in chosen.protocol]
+    for name, head in product(chosen.models, heads):
+        with torch.device("meta"):  # only to look: no weights are drawn
+            network = build(name, 2, image_size, head, dropout=chosen.dropout)
+        if chosen.freeze_to is not None:
+            freeze_to(network, chosen.freeze_to)
+        from_imagenet = chosen.backbone == "imagenet" and (MODELS[name].frozen or chosen.freeze_to is not None)
+        normalised = any(isinstance(layer, nn.BatchNorm2d) for layer in network.features.modules())
+        if normalised and from_imagenet and not chosen.batch_norm:
+            raise UserError(f"--no-batch-norm: ImageNet weights of {name} need it; choose another --backbone")
 
 
 def train_network(
@@ -150,8 +161,15 @@ def train_network(
     settings, source = run.settings, view[run.target]
     store = FeatureStore(chosen.out / CACHE)
     torch.manual_seed(run.seed)
-    cosine = settings["loss"] in COSINE_LOSSES
-    network = build(run.model, len(settings["classes"]), source.image_size, settings["heads"], cosine)
+    network = build(
+        run.model,
+        len(settings["classes"]),
+        source.image_size,
+        settings["heads"],
+        cosine=settings["loss"] in COSINE_LOSSES,
+        batch_norm=settings.get("batch_norm", True),
+        dropout=settings.get("dropout"),
+    )
     progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device, store)
     network.to(device.name, memory_format=torch.channels_last)  # in another order of memory, rounding differs
     tests = test_network(network, run, view, device, store)
@@ -159,8 +177,14 @@ def train_network(
     meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
     meta |= {name: settings[name] for name in ("heads", "loss", "sampler", "augment", "learning_rate", "pooled_cam")}
     meta |= {"unfreeze": settings["unfreeze"] if run.is_chain else ""}
+    meta |= {"batch_norm": False} if "batch_norm" in settings else {}
+    meta |= {"bands": "rgb"} if source.bands == "rgb" else {}
+    with device.profile.part("evaluation"):
+        train, val = (labelled(source, split, run).pixels for split in ("train", "val"))
+        familiarity = fit_familiarity(network, train, val, device, run.seed, store)
     with device.profile.part("writing"):
-        write_run(run.path(chosen.out), network.cpu().state_dict(), meta, progress.history, tests)
+        state = network.cpu().state_dict()
+        write_run(run.path(chosen.out), state, meta, progress.history, tests, familiarity.to_state())
     for leftover in run.checkpoint(chosen.out).parent.glob(f".{run.stem}-*.partial.pt"):
         leftover.unlink()
 
@@ -191,12 +215,11 @@ def fit_network(
     """Train the network from where its settings let it start; it ends with the weights of the kept epoch."""
     settings = run.settings
     with device.profile.part("decode"):
-        train, val = (labelled(source, split, settings["classes"]) for split in ("train", "val"))
-    start_network(network, run, chosen, train.pixels)
-    if run.is_chain or MODELS[run.model].frozen:
-        frozen = layers_to_freeze(run.model, settings["unfreeze"] if run.is_chain else "none")
-        network.freeze(frozen, drifting=settings["drifting_batchnorm"])
+        train, val = (labelled(source, split, run) for split in ("train", "val"))
+    start_network(network, run, chosen, train)
+    freeze_network(network, run)
     names = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "sampler", "augment")
+    names += tuple(name for name in ("optimizer", "momentum", "final_learning_rate") if name in settings)
     detached = run.is_chain and settings["detached_finetune"]
     recipe = Recipe(**{name: settings[name] for name in names}, detached=detached, seed=run.seed)
     if chosen.compile:
@@ -239,11 +262,18 @@ def describe(run: Run, backbone: str, seconds: float, device: Device, image_size
     }
 
 
-def labelled(prepared_set: PreparedSet, split: str, classes: list[str]) -> LabelledChips:
-    return LabelledChips(prepared_set.pixels(split), prepared_set.labels(split, classes), len(classes))
+def labelled(prepared_set: PreparedSet, split: str, run: Run) -> LabelledChips:
+    """The chips of a split; of train, those that the run trains on."""
+    classes = run.settings["classes"]
+    pixels, labels = prepared_set.pixels(split), prepared_set.labels(split, classes)
+    limits = {name: run.settings[name] for name in ("train_chips", "imbalance") if name in run.settings}
+    if limits and split == "train":
+        kept = thinned(labels, len(classes), run.seed, **limits)
+        pixels, labels = pixels[kept], labels[kept]
+    return LabelledChips(pixels, labels, len(classes))
 
 
-def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, train_pixels: np.ndarray) -> None:
+def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, train: LabelledChips) -> None:
     """Give the network its first weights and the input scaling that goes with them."""
     backbone = run.settings["backbone"]
     if run.settings["start"]:
@@ -252,18 +282,26 @@ def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, tr
     elif backbone == "imagenet":
         load_imagenet_backbone(network, run.model)
     elif backbone == "random":
-        scaled = train_pixels.astype(np.float32) / 255
-        network.scale_input(float(scaled.mean()), float(scaled.std()))
+        network.scale_input(*train.input_scaling())
     else:
         is_file = "backbone_sha256" in run.settings
         load_trained_backbone(network, Path(chosen.backbone) if is_file else model_path(chosen.out, backbone))
+
+
+def freeze_network(network: ShipNetwork, run: Run) -> None:
+    """Freeze what the run does not train: of a chain, by --unfreeze; else by --freeze-to, or as the model has it."""
+    settings, drifting = run.settings, run.settings["drifting_batchnorm"]
+    if not run.is_chain and "freeze_to" in settings:
+        network.freeze(freeze_to(network, settings["freeze_to"]), drifting)
+    elif run.is_chain or MODELS[run.model].frozen:
+        network.freeze(layers_to_freeze(run.model, settings["unfreeze"] if run.is_chain else "none"), drifting)
 
 
 def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device) -> None:
     """Majority class of the training set, or a linear SVM on HOG features, on every test set."""
     started = time.monotonic()
     classes, source = run.settings["classes"], view[run.target]
-    train, val = (labelled(source, split, classes) for split in ("train", "val"))
+    train, val = (labelled(source, split, run) for split in ("train", "val"))
     test_pixels = {name: tested.pixels("test") for name, tested in view.items()}
     if run.model == "Majority":
         tests = {name: majority(train.labels, len(pixels), len(classes)) for name, pixels in test_pixels.items()}
@@ -291,17 +329,6 @@ def draw(run: Run, out: Path, view: Mapping[str, PreparedSet]) -> None:
         confusion_matrix(result.labels, result.predictions, result.classes, path, f"{title}, tested on {result.tested}")
 
 
-def drop_weights(trained: list[Run], waiting: list[Run], out: Path) -> list[Run]:
-    """Take the weights out of the model files that no waiting run needs; returns the runs that keep them."""
-    stems = {stem for run in waiting for stem in needs(run)}
-    keys = {run.training_key for run in waiting}
-    needed = [run for run in trained if run.stem in stems or run.training_key in keys]
-    for run in trained:
-        if run not in needed:
-            drop_state(run.path(out))
-    return needed
-
-
 def warn_if_collapsed(run: Run, rows: list[dict]) -> None:
     own = [row for row in rows if row["Tested"] == run.target and row["Collapsed"]]
     if own and run.model != "Majority":
@@ -313,14 +340,6 @@ def header(chosen: argparse.Namespace, device: Device) -> list[str]:
     versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}"
     lines = [versions, f"device {device.name}, {device.autocast_dtype}, {torch.get_num_threads()} threads"]
     return lines + [f"--{name.replace('_', '-')} {value}" for name, value in sorted(vars(chosen).items())]
-
-
-def listing(runs: list[Run], waiting: list[Run], out: Path) -> str:
-    """Every run of the command with its state, for --list."""
-    names = {run.stem for run in waiting}
-    states = ["done" if run.stem not in names else "begun" if run.checkpoint(out).exists() else "to do" for run in runs]
-    lines = [f"{state:<6} {run.stem}" for state, run in zip(states, runs, strict=True)]
-    return "\n".join([*lines, f"{len(runs) - len(waiting)} of {len(runs)} runs are done"])
 
 
 def carry_out(runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, device: Device, ledger: Ledger) -> None:
@@ -354,9 +373,15 @@ def main(argv: list[str] | None = None) -> None:
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
     data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
     classes = sorted(set().union(*(prepared_set.classes for prepared_set in prepared.values())))
-    check_augmentation(chosen)
-    arrange_memory(chosen.batch_size * next(iter(prepared.values())).image_size ** 2)
-    runs = plan(chosen, MODELS, data, classes)
+    image_size = next(iter(prepared.values())).image_size
+    check_augmentation(chosen, prepared)
+    check_networks(chosen, image_size)
+    if chosen.redeal:
+        refuse_to_tear_apart(prepared)
+    arrange_memory(max(chosen.batch_size) * image_size**2)
+    # HOG_SVM is made for grey echoes. It is no measure on scenes, and takes minutes for 609 images of 21 classes.
+    baselines = BASELINES if all(each.shows_ships for each in prepared.values()) else ("Majority",)
+    runs = plan(chosen, MODELS, data, classes, baselines)
     ledger = Ledger(chosen.out, data, views(prepared), [*MODELS, *BASELINES], header(chosen, device))
     ledger.read_all(replaced=runs if chosen.overwrite else [])
     waiting = runs_to_train(runs, chosen)

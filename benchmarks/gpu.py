@@ -28,7 +28,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models import MODELS, build, load_trained  # noqa: E402
+from models import SHIP_MODELS, build, load_trained  # noqa: E402
 from sarship.command import log  # noqa: E402
 from sarship.device import choose_device  # noqa: E402
 from sarship.prepared import chip_path  # noqa: E402
@@ -54,7 +54,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--size", type=int, default=REAL_SIZE, help="pixels a side")
     add("--epochs", type=int, default=EPOCHS)
     add("--batch-size", type=int, default=64, help="as published")
-    add("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    add("--models", nargs="+", choices=list(SHIP_MODELS), default=list(SHIP_MODELS))
     add("--backbone", choices=["trained", "imagenet", "random"], default="trained",
         help="where frozen backbones of test_models.py start; costs the same wherever that is")  # fmt: skip
     add("--switches", default="", help="further options of test_models.py")
@@ -76,7 +76,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 def are_goals_meant(chosen: argparse.Namespace) -> bool:
     """Whether this is what the goals were set for."""
     is_whole = (chosen.chips, chosen.size, chosen.epochs) == (REAL_CHIPS, REAL_SIZE, EPOCHS)
-    return chosen.device == "cuda" and is_whole and set(chosen.models) == set(MODELS)
+    return chosen.device == "cuda" and is_whole and set(chosen.models) == set(SHIP_MODELS)
 
 
 # -- the grid on the device, and the reference loop

@@ -28,7 +28,7 @@ from side_by_side import Measured, command_line, machine, measure, run_python, t
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models import MODELS  # noqa: E402
+from models import MODELS, SHIP_MODELS  # noqa: E402
 from sarship.command import log  # noqa: E402
 
 EXTENT_M = 512  # of simulated chips, as dataset_prep.py has it
@@ -46,7 +46,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--chips", type=int, default=400, help="simulated chips of each of the two data sets; Mixed has both")
     add("--epochs", type=int, default=10)
     add("--batch-size", type=int, default=64, help="as published")
-    add("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    add("--models", nargs="+", choices=list(SHIP_MODELS), default=list(SHIP_MODELS))
     add("--backbone", choices=["trained", "imagenet", "random"], default="trained",
         help=f"where frozen backbones start on both sides; trained: what {OURS} makes of {START}")  # fmt: skip
     add("--seed", type=int, default=1)
@@ -59,7 +59,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--workdir", type=Path, metavar="DIR", help="empty or new folder that keeps chips, models and tables")
     add("--write", action="store_true", help="put the result into README.md")
     chosen = parser.parse_args(argv)
-    if chosen.write and (chosen.vs is not None or set(chosen.models) != set(MODELS)):
+    if chosen.write and (chosen.vs is not None or set(chosen.models) != set(SHIP_MODELS)):
         parser.error("--write: README.md shows all models against the reference; leave out --vs and --models")
     if chosen.workdir and chosen.workdir.exists() and any(chosen.workdir.iterdir()):
         parser.error(f"--workdir {chosen.workdir}: is not empty, and what is done already would take no time")
@@ -280,7 +280,7 @@ def report(work: Path, chosen: argparse.Namespace, pairs: Mapping, by_chance: Ma
 
     by_chance, memory: empty where that was not wanted.
     """
-    has_goals, other = chosen.vs is None and set(chosen.models) == set(MODELS), other_name(chosen)
+    has_goals, other = chosen.vs is None and set(chosen.models) == set(SHIP_MODELS), other_name(chosen)
     starts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in startup(work).items())
     size, batches = f"{chosen.size} x {chosen.size} pixels", f"batches of {chosen.batch_size}"
     short = (

@@ -28,7 +28,7 @@ from torchvision.datasets import ImageFolder
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models import MODELS, ShipNetwork, build, load_imagenet_backbone, load_trained_backbone
+from models import MODELS, SHIP_MODELS, ShipNetwork, build, load_imagenet_backbone, load_trained_backbone
 from sarship.scores import SetResult, macro_f1, score
 
 AS_IT_IS = transforms.ToTensor()
@@ -40,7 +40,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder that holds prepared/")
     add("--table", type=Path, required=True, help="CSV file to write")
-    add("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    add("--models", nargs="+", choices=list(SHIP_MODELS), default=list(SHIP_MODELS))
     add("--trained", nargs="+", metavar="DATASET", help="without: all prepared data sets")
     add("--epochs", type=int, default=10)
     add("--batch-size", type=int, default=64)

@@ -23,7 +23,7 @@ from side_by_side import command_line, machine, measure, run_python, table, writ
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models import MODELS, build  # noqa: E402
+from models import MODELS, SHIP_MODELS, build  # noqa: E402
 from sarship.augment import AUGMENTATIONS  # noqa: E402
 from sarship.device import MANY_PIXELS, Device, arrange_memory, choose_device  # noqa: E402
 from sarship.feeding import WholeNetwork  # noqa: E402
@@ -84,14 +84,14 @@ VARIANTS: dict[str, Callable[[Setting], None]] = {
     "freed memory kept": _kept_memory,
     "freed memory given back": _returned_memory,
     "Adam not fused": _loop_adam,
-    "--compile": _compiled,
+    "compiled": _compiled,
 }
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    scratch = [name for name, model in MODELS.items() if not model.frozen]
+    scratch = [name for name in SHIP_MODELS if not MODELS[name].frozen]
     add("--models", nargs="+", choices=scratch, default=scratch)
     add("--sizes", nargs="+", type=int, default=[64, 128, 224], help="pixels a side")
     add("--batch-sizes", nargs="+", type=int, default=[16, 32, 64], help="one for each size")

@@ -1,7 +1,8 @@
 """Random changes of training chips, on the batch, each chip with its own draw. Test chips never pass through here.
 
-Pixels are taken for amplitude, as those of FUSAR-Ship and of OpenSARShip's Patch_Uint8 are; intensity is its square.
-Chips are square, and nothing changes their scale: a ship's length in metres is what tells classes apart best.
+The steps of `sar` take pixels for amplitude, as those of FUSAR-Ship and of OpenSARShip's Patch_Uint8 are; intensity is
+its square. Chips are square, and nothing changes their scale: a ship's length in metres is what tells classes apart
+best. Flips, rotation and shifts are for chips of any number of bands, which move together.
 """
 
 import math
@@ -22,6 +23,12 @@ CHANGED_SHARE = 0.5
 # into the other, and not far beyond what a sensor shows.
 ROTATION_LIMIT_DEG = 15.0
 SHIFT_LIMIT = 1 / 16  # of the side: 32 m of 512 m, so that 400 m, the longest ships there are, stay inside
+
+# Of land-use scenes, as in the code of Bahri et al. 2020, "Remote sensing image classification via improved
+# cross-entropy loss and transfer learning strategy based on deep convolutional neural networks", IEEE Geoscience and
+# Remote Sensing Letters 17(6). Which of 0.18 and 0.19 goes with the height is certain for that code only.
+LAND_USE_ROTATION_LIMIT_DEG = 22.0
+LAND_USE_DOWN_LIMIT, LAND_USE_RIGHT_LIMIT = 0.18, 0.19  # of the height, of the width
 
 # Sentinel-1 GRD has 4.4 equivalent looks. Speckle of 8 looks on top leaves 2.6 of them, that of 64 looks 4.1.
 SPECKLE_LOOKS = (8.0, 64.0)
@@ -45,11 +52,13 @@ class Augmentation:
     """What is done to training chips.
 
     flips: flip numbers that are drawn from, all equally likely; (0,) means none. steps: everything beyond, in order;
-    each maps chips (chips, 1, rows, cols) in 0..1 to the same, with a generator on their device.
+    each maps chips (chips, bands, rows, cols) in 0..1 to the same, with a generator on their device.
+    needs_amplitude: whether pixels are taken for the amplitude of one band, so that nothing else will do.
     """
 
     flips: tuple[int, ...]
     steps: tuple[Step, ...] = ()
+    needs_amplitude: bool = False
 
     @property
     def is_flips_only(self) -> bool:
@@ -66,14 +75,14 @@ def draw_flips(count: int, generator: torch.Generator, flips: tuple[int, ...] = 
 
 
 def apply_flips(chips: Tensor, flips: Tensor) -> Tensor:
-    """Chips (chips, 1, rows, cols), each mirrored as its number in `flips` (chips,) says: bit 0 rows, bit 1 columns."""
+    """Chips (chips, bands, rows, cols), each mirrored as its number in `flips` (chips,) says: bit 0 rows, 1 columns."""
     flips = flips.to(chips.device)[:, None, None, None]
     chips = torch.where(flips % 2 == 1, chips.flip(2), chips)
     return torch.where(flips // 2 == 1, chips.flip(3), chips)
 
 
 def apply_steps(chips: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Chips (chips, 1, rows, cols) float32 in 0..1 after every step; the generator is on their device."""
+    """Chips (chips, bands, rows, cols) float32 in 0..1 after every step; the generator is on their device."""
     for step in augmentation.steps:
         chips = step(chips, generator)
     return chips
@@ -91,8 +100,19 @@ def rotation_and_shift(chips: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(_some(chips, generator), turn_and_move(chips, angle, down, right), chips)
 
 
+def land_use_rotation_and_shift(chips: Tensor, generator: torch.Generator) -> Tensor:
+    """Every chip turned and moved by up to the LAND_USE limits, as Bahri et al. 2020 do with every training image.
+
+    Where they repeat the pixel at the border, the scene is mirrored here.
+    """
+    angle = _uniform(chips, -LAND_USE_ROTATION_LIMIT_DEG, LAND_USE_ROTATION_LIMIT_DEG, generator)
+    down = _uniform(chips, -LAND_USE_DOWN_LIMIT, LAND_USE_DOWN_LIMIT, generator)
+    right = _uniform(chips, -LAND_USE_RIGHT_LIMIT, LAND_USE_RIGHT_LIMIT, generator)
+    return turn_and_move(chips, angle, down, right)
+
+
 def turn_and_move(chips: Tensor, angle_deg: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Chips (chips, 1, side, side) turned about their centre, clockwise as displayed, then moved; bilinear.
+    """Chips (chips, bands, side, side) turned about their centre, clockwise as displayed, then moved; bilinear.
 
     angle_deg, down, right: (chips, 1, 1, 1); down and right are shares of the side. What comes in from beyond the
     border is the chip's mirror image: sea where there was sea, no black corner that would give the change away.
@@ -108,7 +128,8 @@ def turn_and_move(chips: Tensor, angle_deg: Tensor, down: Tensor, right: Tensor)
     )  # (chips, 2, 3): where a pixel of the result lies in the chip
     grid = functional.affine_grid(to_source, list(chips.shape), align_corners=False)
     moved = functional.grid_sample(chips, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return moved.clamp(0, 1)  # weights add up to 1 only to rounding
+    moved = moved.clamp(0, 1)  # weights add up to 1 only to rounding
+    return moved.contiguous(memory_format=torch.channels_last)  # which grid_sample does not keep of colour chips
 
 
 def speckle(chips: Tensor, generator: torch.Generator) -> Tensor:
@@ -241,5 +262,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "sar": Augmentation(
         flips=(0, 1, 2, 3),
         steps=(rotation_and_shift, speckle, gain, sub_aperture_blur, erasing),
+        needs_amplitude=True,
     ),
+    "land_use": Augmentation(flips=(0, 2), steps=(land_use_rotation_and_shift,)),
 }

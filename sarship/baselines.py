@@ -78,7 +78,7 @@ def _with_mirror_images(pixels: np.ndarray) -> np.ndarray:
 
 
 def hog_features(pixels: np.ndarray) -> np.ndarray:
-    """(n, rows, cols[, 3]) uint8 to (n, 8100) float32 histograms of oriented gradients; of colour, those of its luma."""
+    """(n, rows, cols[, 3]) uint8 to (n, 8100) float32 histograms of oriented gradients, of colour those of its luma."""
     n, rows, cols = pixels.shape[:3]
     cell = (rows // CELLS, cols // CELLS)
     blocks = CELLS - BLOCK_CELLS + 1

@@ -6,15 +6,18 @@ inside `run_command`, which turns a `UserError` into one line on stderr and exit
 
 import argparse
 import difflib
+import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores")  # tables that a study may have
+EXIT_OUTPUT_CLOSED = 141  # 128 + SIGPIPE
+# Tables that a study may have.
+COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores", "interpret", "predict")
 
 
 class UserError(Exception):
@@ -32,31 +35,63 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 def command_parser(description: str, example: str) -> argparse.ArgumentParser:
     """A parser with what every command has: --study and --out, defaults and an example in --help."""
-    parser = _OneLineParser(
+    parser = _described(description, example)
+    _add_what_all_have(parser)
+    return parser
+
+
+def parts_parser(
+    description: str, example: str, parts: Mapping[str, str]
+) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """A parser of a command whose first word names a part of it (`.part`), and the parsers of the parts by name.
+
+    parts: what each does. Each has what `command_parser` gives a command.
+    """
+    parser = _described(description, example)
+    choice = parser.add_subparsers(dest="part", required=True, metavar="PART", title="parts")
+    for name, does in parts.items():
+        own = choice.add_parser(
+            name, help=does, description=f"{does}.", formatter_class=_HelpFormatter, allow_abbrev=False
+        )
+        _add_what_all_have(own)
+    return parser, dict(choice.choices)
+
+
+def _described(description: str, example: str) -> argparse.ArgumentParser:
+    return _OneLineParser(
         description=description, epilog=f"example:\n  {example}", formatter_class=_HelpFormatter, allow_abbrev=False
     )
+
+
+def _add_what_all_have(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", type=Path, metavar="FILE", help="TOML file with a table of options per command")
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="everything is read and written below")
-    return parser
 
 
 def parse(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Options of `command`: the defaults, then its table in --study FILE, then the command line.
 
+    The table of a command with parts may have the options of all of them; each part takes its own.
     Raises UserError for an unreadable study file, or a key there that is no option of the command.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     study_file = _study_option(argv)
     if study_file is None:
         return parser.parse_args(argv)
-    study_argv = [word for key, value in _study_table(study_file, command).items() for word in _as_words(key, value)]
+    parts = _parts(parser)
+    own, part = (parts[argv[0]], argv[:1]) if argv[0] in parts else (parser, [])
+    of_others = {key for other in parts.values() for key in _keys(other)}.difference(_keys(own))
+    table = {key: value for key, value in _study_table(study_file, command).items() if key not in of_others}
+    study_argv = [word for key, value in table.items() for word in _as_words(key, value)]
     try:
-        _, unknown = parser.parse_known_args(study_argv)
+        _, unknown = own.parse_known_args(study_argv)
     except UserError as error:
         raise UserError(f"{study_file}: [{command}]: {error}") from error
     if unknown:
-        raise UserError(f"{study_file}: [{command}] has no option {_with_nearest(unknown[0][2:], _keys(parser))}")
-    return parser.parse_args(study_argv + argv)
+        known = [*_keys(own), *sorted(of_others)]
+        raise UserError(f"{study_file}: [{command}] has no option {_with_nearest(unknown[0][2:], known)}")
+    # Between the two an option with one value: a list would take the positional arguments that follow for its own.
+    return parser.parse_args([*part, *study_argv, "--study", str(study_file), *argv[len(part) :]])
 
 
 def _study_option(argv: Sequence[str]) -> Path | None:
@@ -80,6 +115,10 @@ def _study_table(study_file: Path, command: str) -> dict:
     if not isinstance(table, dict):
         raise UserError(f"--study {study_file}: {command} must be a table, written [{command}]")
     return table
+
+
+def _parts(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    return next((each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)), {})
 
 
 def _keys(parser: argparse.ArgumentParser) -> list[str]:
@@ -110,10 +149,14 @@ def run_command(main: Callable[[], None]) -> None:
     """Call `main`; exit with 2 and one line after a UserError, with 130 after Ctrl-C."""
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         line = " ".join(str(error).split())
         print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    except BrokenPipeError:  # whoever reads the output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_OUTPUT_CLOSED)
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -66,7 +66,7 @@ class FeatureStore:
 
 
 def chip_keys(pixels: np.ndarray) -> list[bytes]:
-    """SHA-256 of the pixels of each of (chips, rows, cols[, 3]) uint8: with equal ones, chips are equal to any network."""
+    """SHA-256 of each of (chips, rows, cols[, 3]) uint8: chips with the same one are the same to any network."""
     return [hashlib.sha256(np.ascontiguousarray(chip)).digest() for chip in pixels]
 
 

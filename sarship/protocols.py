@@ -35,8 +35,22 @@ PUBLISHED = {
     "learning_rate": 1e-3,
 }
 PROTOCOLS: dict[str, Mapping] = {"strict": STRICT, "published": PUBLISHED}
-# Options that have several values without being part of a protocol, and the value that goes without saying.
-UNNAMED = {"sampler": "none", "unfreeze": "none"}
+# Options that are no part of a protocol but of a run's name, and the value that goes without saying.
+UNNAMED = {
+    "sampler": "none",
+    "unfreeze": "none",
+    "optimizer": "adam",
+    "momentum": 0.9,  # means nothing to Adam
+    "final_learning_rate": 0.0,
+    "batch_size": 32,  # this one and weight_decay are named only where a command has several values
+    "weight_decay": 0.0,
+    "freeze_to": None,
+    "dropout": None,  # each head's own
+    "batch_norm": True,
+    "redeal": False,
+    "train_chips": None,
+    "imbalance": None,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +80,16 @@ class Variant:
 
 
 def _part(name: str, value) -> str:
-    if name in SWITCHES:
-        return ("" if value else "no-") + name.replace("_", "-")
-    if name == "loss":
+    words = name.replace("_", "-").replace("learning-rate", "rate")
+    if isinstance(value, bool):
+        return words if value else f"no-{words}"
+    if name in ("loss", "optimizer"):
         return value
-    if name == "learning_rate":
-        return "own-rate" if value is None else f"rate-{value:g}"
-    return f"{name}-{value}" if name in ("augment", "unfreeze") else f"{value}-{name}"
+    if name in ("heads", "sampler"):
+        return f"{value}-{words}"
+    if value is None:
+        return f"own-{words}"
+    return f"{words}-{value:g}" if isinstance(value, float) else f"{words}-{value}"
 
 
 def one_at_a_time(variant: Variant) -> list[Variant]:

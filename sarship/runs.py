@@ -88,13 +88,23 @@ def _short(value) -> str:
     return text if len(text) <= 40 else f"{text[:36]}..."
 
 
-def write_run(path: Path, state: Mapping, meta: Mapping, history: list[dict], tests: Mapping[str, np.ndarray]) -> None:
+def write_run(
+    path: Path,
+    state: Mapping,
+    meta: Mapping,
+    history: list[dict],
+    tests: Mapping[str, np.ndarray],
+    familiarity: Mapping | None = None,
+) -> None:
     """Write a model file: tensors and plain values only, so that it loads with weights_only=True.
 
-    tests: class probabilities (chips, classes) by test set, in the order of its manifest.
+    tests: class probabilities (chips, classes) by test set, in the order of its manifest. familiarity: state of a
+    `familiarity.Familiarity`, to tell chips unlike the training data.
     """
     probabilities = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in tests.items()}
     content = {"format": FORMAT, "state": dict(state), "meta": dict(meta), "history": history, "tests": probabilities}
+    if familiarity is not None:
+        content["familiarity"] = dict(familiarity)
     with whole_file(path) as written:
         torch.save(content, written)
 

@@ -27,6 +27,7 @@ from sarship.scores import macro_f1
 
 CHECKPOINT_SECONDS = 60  # at most this much work is lost when a run is killed in the middle
 IN_MEMORY = FeatureStore(None)
+OPTIMIZERS = ("adam", "sgd")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Recipe:
     """How a network is trained. Every field changes the result, so every field is part of a run's key.
 
     loss, sampler, augment: keys of LOSSES, SAMPLERS and AUGMENTATIONS. detached: the published flaw in which the
-    optimizer holds the weights of another copy of the network.
+    optimizer holds the weights of another copy of the network. optimizer: one of OPTIMIZERS; momentum: of sgd only.
+    final_learning_rate: where the learning rate ends.
     """
 
     epochs: int
@@ -46,11 +48,19 @@ class Recipe:
     augment: str
     detached: bool
     seed: int
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    final_learning_rate: float = 0.0
+
+    @property
+    def final_share(self) -> float:
+        """What is left of the learning rate in the end."""
+        return self.final_learning_rate / self.learning_rate if self.final_learning_rate else 0.0
 
 
 @dataclass(frozen=True)
 class LabelledChips:
-    """pixels (chips, rows, cols) uint8 and labels (chips,) int64 in 0..classes-1, in the same order."""
+    """pixels (chips, rows, cols[, 3]) uint8 and labels (chips,) int64 in 0..classes-1, in the same order."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -58,6 +68,22 @@ class LabelledChips:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def input_scaling(self) -> tuple[float, float] | tuple[list[float], list[float]]:
+        """Mean and standard deviation of the pixels, in 0..1; of colour chips, of each band."""
+        if self.pixels.ndim == 3:
+            scaled = self.pixels.astype(np.float32) / 255
+            return float(scaled.mean()), float(scaled.std())
+        level = np.arange(256) / 255
+        counts = sum(_level_counts(chip) for chip in self.pixels)  # (3, 256)
+        mean = counts @ level / counts.sum(axis=1)
+        spread = counts @ level**2 / counts.sum(axis=1) - mean**2
+        return mean.tolist(), np.sqrt(spread.clip(min=0)).tolist()
+
+
+def _level_counts(chip: np.ndarray) -> np.ndarray:
+    """(3, 256) how often each level is in each band of a chip (rows, cols, 3) uint8."""
+    return np.stack([np.bincount(chip[..., band].ravel(), minlength=256) for band in range(chip.shape[-1])])
 
 
 @dataclass
@@ -90,7 +116,7 @@ def fit(
     network.to(device.name, memory_format=torch.channels_last)
     held = copy.deepcopy(network) if recipe.detached else network
     trained = [parameter for parameter in held.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    optimizer = _optimizer(trained, recipe)
     progress = _resume(checkpoint, network, optimizer)
     started = saved_at = time.monotonic()
     epochs = _Epochs(network, optimizer, train, recipe, device, store)
@@ -113,6 +139,14 @@ def fit(
                 saved_at = time.monotonic()
     network.load_state_dict(network.state_dict() | progress.best_state)
     return progress
+
+
+def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """One kernel updates all weights, on a CPU, too. Weight decay is in the gradient of both, as it always was."""
+    usual = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=recipe.momentum, **usual)
+    return torch.optim.Adam(parameters, **usual)
 
 
 class _Epochs:
@@ -139,7 +173,8 @@ class _Epochs:
         total = torch.zeros((), device=self._device.name)
         for index, (batch, own_flips) in enumerate(zip(batches, flips, strict=True)):
             for group in self._optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * _schedule(epoch - 1 + index / len(batches), recipe.epochs)
+                share = _schedule(epoch - 1 + index / len(batches), recipe.epochs, recipe.final_share)
+                group["lr"] = recipe.learning_rate * share
             with profile.part("forward"):
                 logits = self._feed.train_logits(batch, own_flips, on_device)
                 loss = loss_function(logits.float(), self._labels_there[batch], self._class_counts, done)
@@ -174,10 +209,11 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
-def _schedule(epochs_done: float, epochs: int) -> float:
-    """Share of the learning rate: a linear warm-up over the first tenth, then half a cosine down to zero."""
+def _schedule(epochs_done: float, epochs: int, final_share: float) -> float:
+    """Share of the learning rate: a linear warm-up over the first tenth, then half a cosine down to final_share."""
     done = epochs_done / epochs
-    return min(1.0, (done + 0.01) / 0.1) * 0.5 * (1 + math.cos(math.pi * done))
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return min(1.0, (done + 0.01) / 0.1) * (final_share + (1 - final_share) * cosine)
 
 
 def _validate(network: nn.Module, feed, val: LabelledChips, device: Device) -> dict:
@@ -206,7 +242,7 @@ def _is_best(progress: Progress) -> bool:
 def predict(
     network: nn.Module, pixels: np.ndarray, device: Device, flips: Tensor | None = None, store: FeatureStore = IN_MEMORY
 ) -> np.ndarray:
-    """Class probabilities (chips, classes) float64 of chips (chips, rows, cols) uint8; no random transform.
+    """Class probabilities (chips, classes) float64 of chips (chips, rows, cols[, 3]) uint8; no random transform.
 
     flips: (chips,) how each chip is mirrored first, which only the published flaw asks for. store: as that of `fit`.
     """
@@ -221,7 +257,8 @@ def predict_sets(
     network: nn.Module, sets: Mapping[str, np.ndarray], device: Device, store: FeatureStore = IN_MEMORY
 ) -> dict[str, np.ndarray]:
     """As `predict`, for several sets of chips in one pass: a chip that is in two of them is evaluated once."""
-    together = np.concatenate(list(sets.values()))
+    parts = list(sets.values())
+    together = parts[0] if len(parts) == 1 else np.concatenate(parts)  # no second copy of gigabytes of one set
     _, first, place = np.unique(chip_keys(together), return_index=True, return_inverse=True)
     probabilities = predict(network, together[first], device, store=store)[place]
     ends = np.cumsum([len(pixels) for pixels in sets.values()])

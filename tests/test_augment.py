@@ -27,6 +27,7 @@ from sarship.augment import (
     draw_flips,
     erasing,
     gain,
+    land_use_rotation_and_shift,
     rotation_and_shift,
     speckle,
     speckle_intensity,
@@ -35,6 +36,7 @@ from sarship.augment import (
 )
 
 SAR = AUGMENTATIONS["sar"]
+STEPS = (*SAR.steps, land_use_rotation_and_shift)
 
 
 def generator(seed: int = 1) -> torch.Generator:
@@ -87,7 +89,7 @@ def is_changed(before: Tensor, after: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "flips"), [("none", (0,)), ("strict", (0, 1, 2, 3)), ("published", (0, 2))])
-def test_only_sar_does_more_than_flip(name, flips):
+def test_some_do_no_more_than_flip(name, flips):
     assert AUGMENTATIONS[name].flips == flips
     assert AUGMENTATIONS[name].is_flips_only
     chips = ships(3)
@@ -97,6 +99,10 @@ def test_only_sar_does_more_than_flip(name, flips):
 def test_sar_flips_all_ways_and_has_steps():
     assert SAR.flips == tuple(range(FLIPS))
     assert not SAR.is_flips_only
+
+
+def test_only_sar_needs_amplitude():
+    assert [name for name, augmentation in AUGMENTATIONS.items() if augmentation.needs_amplitude] == ["sar"]
 
 
 def test_published_mirrors_left_and_right_only():
@@ -135,7 +141,7 @@ def test_flips_only_permute_pixels_and_undo_themselves(flips):
 # -- what holds of every step
 
 
-@pytest.mark.parametrize("step", SAR.steps)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(("count", "side"), [(1, 32), (5, 33), (3, 64), (1, 512)])
 @pytest.mark.parametrize("brightness", [0.0, 1.0, None])
 def test_shape_type_layout_and_range_stay(step, count, side, brightness):
@@ -151,7 +157,7 @@ def test_shape_type_layout_and_range_stay(step, count, side, brightness):
         assert changed.max() <= 1
 
 
-@pytest.mark.parametrize("step", SAR.steps)
+@pytest.mark.parametrize("step", STEPS)
 def test_the_generator_decides_and_each_chip_has_its_own_draw(step):
     chips = ships(1).expand(64, 1, 64, 64)
     first = step(chips, generator(1))
@@ -168,7 +174,7 @@ def test_the_documented_share_of_chips_is_left_alone(step):
     assert changed.float().mean() == pytest.approx(CHANGED_SHARE, abs=5 * 0.5 / math.sqrt(400))
 
 
-@pytest.mark.parametrize("step", SAR.steps)
+@pytest.mark.parametrize("step", STEPS)
 def test_no_step_waits_for_the_device(step):
     """Meta tensors have no values: whatever asks for one, as for a branch or a mask's size, raises."""
     assert step(torch.empty(4, 1, 64, 64, device="meta"), generator()).shape == (4, 1, 64, 64)

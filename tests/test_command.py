@@ -1,10 +1,12 @@
 """Options, study files, one-line errors."""
 
+import subprocess
 import sys
 
 import pytest
 
 from sarship.command import UserError, byte_count, command_parser, parse, run_command
+from tests.conftest import ROOT
 
 
 def parser():
@@ -85,3 +87,21 @@ def test_byte_count(text, count):
 def test_byte_count_refuses(text):
     with pytest.raises(UserError):
         byte_count(text)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # within the buffer, and beyond it
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
+    script = f"from sarship.command import run_command; run_command(lambda: print('x\\n' * {lines}))"
+    command = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    assert command.wait() == 141
+
+
+def test_a_list_in_a_study_does_not_swallow_what_stands_first(tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text('[predict]\nclasses = ["x", "y"]\n')
+    made = parser()
+    made.add_argument("model").required = False  # as predict.py has it: a study is checked by itself
+    chosen = parse(made, "predict", ["a.pt", "--study", str(study)])
+    assert (chosen.model, chosen.classes) == ("a.pt", ["x", "y"])

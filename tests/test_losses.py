@@ -128,6 +128,21 @@ def test_improved_cross_entropy_by_hand():
     assert loss("improved_cross_entropy") == pytest.approx(expected, rel=1e-6)
 
 
+def test_improved_cross_entropy_of_two_chips_on_paper():
+    """Probabilities 1/4, 3/4 and label 0: log 4, and a gap of 3/4 - 1/4; 2/3, 1/3 and label 0: log 3/2, and no gap."""
+    logits = [[0.0, math.log(3)], [math.log(2), 0.0]]
+    assert loss("improved_cross_entropy", logits, [0, 0]) == pytest.approx((math.log(4) + 0.5 + math.log(1.5)) / 2)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("progress", [0.0, 0.9])
+def test_gradients_are_those_of_finite_differences(name, progress):
+    """In double precision; no two logits of a chip are equal, where the largest one has no derivative."""
+    logits = torch.tensor(LOGITS, dtype=torch.float64) + torch.tensor([0.0, 0.1, 0.3])
+    labels, counts = torch.tensor(LABELS), torch.tensor(COUNTS, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, labels, counts, progress), logits.requires_grad_())
+
+
 @st.composite
 def batches(draw, chips: int = 6) -> tuple[list[list[float]], list[int]]:
     """Logits of 1 to `chips` chips in 2 to 5 classes, and labels."""

@@ -1,5 +1,7 @@
 """The study files: every key is an option, and the runs are those of the published tables."""
 
+import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 import compare_scores
 import dataset_prep
 import grad_cams
+import interpret
+import predict
 import test_models
 from models import MODELS
 from sarship.losses import LOSSES
@@ -26,23 +30,53 @@ COMMANDS = {
     "test_models": test_models,
     "grad_cams": grad_cams,
     "compare_scores": compare_scores,
+    "predict": predict,
+    "interpret": interpret,
 }
 DATA = {"Fusar": "a", "OpenSARShip": "b", "Mixed": "c"}
+TABLES = {path: tomllib.loads(path.read_text()) for path in STUDIES}
+SCENES = [path for path, tables in TABLES.items() if "scenes" in tables.get("dataset_prep", {})]
+REFERENCES = {
+    path: tables["compare_scores"]["reference"]
+    for path, tables in TABLES.items()
+    if "reference" in tables.get("compare_scores", {})
+}
+# Train percent, data set: the rows of the published table.
+LAND_USE = {
+    "land_use": ("UC Merced", 80),
+    "land_use_aid_50": ("AID", 50),
+    "land_use_aid_70": ("AID", 70),
+    "land_use_nwpu_20": ("NWPU-RESISC45", 20),
+    "land_use_nwpu_30": ("NWPU-RESISC45", 30),
+}
 
 
-def runs_of(study: str) -> list:
-    chosen = test_models.options(["--study", str(FOLDER / study)])
-    return plan(chosen, MODELS, DATA, ["Cargo", "Fishing", "Tanker"])
+def runs_of(study: str, *words: str, data: dict[str, str] = DATA) -> list:
+    chosen = test_models.options(["--study", str(FOLDER / study), *words])
+    return plan(chosen, MODELS, data, ["Cargo", "Fishing", "Tanker"])
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_every_key_of_every_study_is_an_option(study):
-    for command in tomllib.loads(study.read_text()):
+    for command in TABLES[study]:
         COMMANDS[command].options(["--study", str(study)])
 
 
-def test_there_is_a_demo_of_every_study():
-    names = {path.stem for path in STUDIES} - {"demo"}
+def commands_in_comments(study: Path) -> list[list[str]]:
+    """The words of each command line that the study's head shows."""
+    shown = re.findall(r"^# {5}(python .*)", study.read_text(), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in shown]
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_every_command_line_in_a_study_can_be_typed(study, monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    for _, script, *words in commands_in_comments(study):
+        COMMANDS[script.removesuffix(".py")].options(words)
+
+
+def test_there_is_a_demo_of_every_study_of_ships():
+    names = {path.stem for path in set(STUDIES) - set(SCENES)} - {"demo"}
     full = {name for name in names if not name.startswith("demo_")}
     assert names == full | {f"demo_{name}" for name in full}
     assert full == {"unbalanced", "transfer", "losses", "flaws"}
@@ -72,6 +106,42 @@ def test_the_flaw_study_turns_each_flaw_from_both_sides(prefix):
     for protocol in ("strict", "published"):
         turned = [run.changed for run in runs if run.settings["protocol"] == protocol and run.trained == "Fusar+Mixed"]
         assert set(turned) == {(), *((name,) for name in STRICT)}
+
+
+@pytest.mark.parametrize("study", LAND_USE)
+def test_the_land_use_studies_are_the_published_recipe(study):
+    table = pd.read_csv(FOLDER / "published" / "improved_cross_entropy.csv")
+    assert LAND_USE[study] in set(zip(table["dataset"], table["train_percent"], strict=True))
+    prepared = dataset_prep.options(["--study", str(FOLDER / f"{study}.toml")])
+    assert (prepared.train_percent, prepared.size, prepared.bands) == (LAND_USE[study][1], 256, "rgb")
+    runs = runs_of(f"{study}.toml", data={"Set": "a"})
+    assert [(run.settings["loss"], run.settings["redeal"]) for run in runs] == [
+        (loss, seed) for seed in range(1, 6) for loss in ("cross_entropy", "improved_cross_entropy")
+    ]
+    recipe = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e-3, "final_learning_rate": 1e-4}
+    recipe |= {"batch_size": 32, "augment": "land_use", "freeze_to": "input", "backbone": "imagenet"}
+    for run in runs:
+        assert run.model == "NASNetMobile"
+        assert {name: run.settings[name] for name in recipe} == recipe
+
+
+def test_every_published_ratio_has_a_study():
+    table = pd.read_csv(FOLDER / "published" / "improved_cross_entropy.csv")
+    assert set(zip(table["dataset"], table["train_percent"], strict=True)) == set(LAND_USE.values())
+
+
+@pytest.mark.parametrize("study", REFERENCES, ids=lambda path: path.stem)
+def test_studies_compare_with_a_run_that_they_make(study, monkeypatch):
+    """And no two of their commands make a run of one name with different settings."""
+    monkeypatch.chdir(FOLDER.parent)
+    runs: dict[str, dict] = {}
+    for _, script, *words in commands_in_comments(study):
+        if script == "test_models.py":
+            for run in runs_of(study.name, *words, data={"Set": "a"}):
+                assert runs.setdefault(run.stem, run.settings) == run.settings
+    (model,) = {stem.split("_")[0] for stem in runs}
+    assert f"{model}_Set_{REFERENCES[study]}" in runs
+    assert len(runs) > 3
 
 
 def test_list_prints_the_runs_and_what_is_done(tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Fit: what it learns, picks and resumes."""
 
+import math
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from sarship.training import (
 )
 
 CPU = choose_device("cpu", "float32")
+SGD = {"optimizer": "sgd", "learning_rate": 1e-2, "final_learning_rate": 1e-3, "weight_decay": 0.01}
 
 
 def recipe(**changes) -> Recipe:
@@ -73,6 +76,78 @@ def test_which_epoch_is_kept(val, kept):
     assert progress.best_epoch == kept
 
 
+def test_sgd_learns_and_each_of_its_options_matters():
+    def trained(epochs: int, chips: int, **changes) -> tuple[list[dict], torch.Tensor]:
+        torch.manual_seed(0)
+        network = build("CNN", 3, 32)
+        wanted = recipe(**{**SGD, "epochs": epochs, "augment": "none", **changes})
+        history = fit(network, bars(chips, 1), bars(60, 2), wanted, CPU, None).history
+        return history, torch.cat([parameter.flatten() for parameter in network.parameters()])
+
+    assert max(row["val_macro_f1"] for row in trained(5, 240)[0]) > 0.9
+    _, weights = trained(1, 32)
+    for changes in ({"momentum": 0.0}, {"final_learning_rate": 0.0}, {"weight_decay": 0.0}, {"optimizer": "adam"}):
+        assert not torch.equal(weights, trained(1, 32, **changes)[1]), changes
+
+
+def test_sgd_takes_the_steps_of_its_formula():
+    """v <- 0.9 v + g + decay w; w <- w - rate v: Sutskever et al. 2013, eq. 1 and 2, as PyTorch has them."""
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = training._optimizer([weight], recipe(**SGD))
+    expected, velocity = weight.detach().clone(), torch.zeros(2)
+    for gradient in (torch.tensor([0.5, 1.0]), torch.tensor([-1.0, 0.0])):
+        weight.grad = gradient.clone()
+        optimizer.step()
+        velocity = 0.9 * velocity + gradient + 0.01 * expected
+        expected = expected - 0.01 * velocity
+    assert weight.detach().tolist() == pytest.approx(expected.tolist())
+    assert optimizer.param_groups[0]["fused"]
+
+
+@pytest.mark.parametrize(("final", "last"), [(0.0, 0.0), (1e-4, 1e-4), (1e-3, 1e-3)])
+def test_the_learning_rate_ends_where_it_should(final, last):
+    wanted = recipe(final_learning_rate=final, epochs=10)
+    rates = [1e-3 * training._schedule(step / 100, 10, wanted.final_share) for step in range(1001)]
+    assert rates[-1] == pytest.approx(last)
+    assert rates[500] == pytest.approx((1e-3 + final) / 2)
+    assert max(rates) <= 1e-3
+    assert rates[0] == pytest.approx(1e-4)  # warming up
+    assert all(later <= rate for rate, later in pairwise(rates[100:]))
+
+
+def test_without_a_last_rate_the_schedule_is_what_it_was_to_the_last_bit():
+    for step in range(1000):
+        done = step / 100 / 10
+        before = min(1.0, (done + 0.01) / 0.1) * 0.5 * (1 + math.cos(math.pi * done))
+        assert training._schedule(step / 100, 10, 0.0) == before
+
+
+def test_input_scaling_of_grey_chips_is_one_number_and_of_colour_one_a_band():
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), np.uint8)
+    pixels[..., 1] //= 3
+    labels = np.zeros(7, np.int64)
+    mean, spread = LabelledChips(pixels, labels, 1).input_scaling()
+    assert mean == pytest.approx((pixels / 255).mean(axis=(0, 1, 2)).tolist())
+    assert spread == pytest.approx((pixels / 255).std(axis=(0, 1, 2)).tolist())
+    grey = pixels[..., 0]
+    scaled = grey.astype(np.float32) / 255
+    assert LabelledChips(grey, labels, 1).input_scaling() == (float(scaled.mean()), float(scaled.std()))
+
+
+def test_colour_chips_are_learnt_by_their_colour():
+    """The classes differ in nothing but which band is bright."""
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 3, 90)
+    pixels = generator.integers(0, 40, (90, 32, 32, 3)).astype(np.uint8)
+    for chip, label in zip(pixels, labels, strict=True):
+        chip[..., label] += 60
+    chips = LabelledChips(pixels, labels, 3)
+    network = build("CNN", 3, 32)
+    network.scale_input(*chips.input_scaling())
+    fit(network, chips, chips, recipe(epochs=3, augment="land_use"), CPU, None)
+    assert (predict(network, pixels, CPU).argmax(1) == labels).mean() > 0.9
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     def trained(seed: int) -> torch.Tensor:
         torch.manual_seed(0)
@@ -85,8 +160,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
 
 
 @pytest.mark.parametrize("killed_in", [2, 3])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch, killed_in):
+@pytest.mark.parametrize("changes", [{}, SGD], ids=["adam", "sgd"])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch, killed_in, changes):
     train, val = bars(48, 1), bars(12, 2)
+    wanted = recipe(**changes)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)  # keep the state of every epoch
 
     def fresh() -> nn.Module:
@@ -94,7 +171,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
         return build("CNN", 3, 32)
 
     whole = fresh()
-    expected = fit(whole, train, val, recipe(), CPU, None)
+    expected = fit(whole, train, val, wanted, CPU, None)
     run_epoch = training._Epochs.run
 
     def killed(self, epoch):
@@ -105,10 +182,10 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
     checkpoint = tmp_path / "state.pt"
     monkeypatch.setattr(training._Epochs, "run", killed)
     with pytest.raises(KeyboardInterrupt):
-        fit(fresh(), train, val, recipe(), CPU, checkpoint)
+        fit(fresh(), train, val, wanted, CPU, checkpoint)
     monkeypatch.setattr(training._Epochs, "run", run_epoch)
     resumed = fresh()
-    progress = fit(resumed, train, val, recipe(), CPU, checkpoint)
+    progress = fit(resumed, train, val, wanted, CPU, checkpoint)
     assert [row["epoch"] for row in progress.history] == [1, 2, 3, 4]
     assert progress.history == expected.history
     for mine, theirs in zip(resumed.state_dict().values(), whole.state_dict().values(), strict=True):
@@ -213,9 +290,11 @@ def test_nothing_inside_an_epoch_waits_for_the_device():
             return function(*args, **(kwargs or {}))
 
     network = build("CNN", 3, 32)
-    optimizer = torch.optim.Adam(network.parameters(), fused=True)
-    for changes in [{"augment": "sar"}, *({"loss": name} for name in LOSSES if name not in COSINE_LOSSES)]:
-        epochs = training._Epochs(network, optimizer, bars(48, 1), recipe(**changes), CPU, training.IN_MEMORY)
+    several = ({"augment": "sar"}, {"augment": "land_use"}, {"optimizer": "sgd"})
+    for changes in [*several, *({"loss": name} for name in LOSSES if name not in COSINE_LOSSES)]:
+        wanted = recipe(**changes)
+        optimizer = training._optimizer(list(network.parameters()), wanted)
+        epochs = training._Epochs(network, optimizer, bars(48, 1), wanted, CPU, training.IN_MEMORY)
         with Watch():
             epochs.run(1)
         assert len(waiting) == 1, changes  # the loss, at the end

@@ -179,7 +179,8 @@ def _configuration(
     for _, result, _ in sorted(members, key=lambda member: member[1].seed):
         by_test_set.setdefault(result.tested, []).append(result)
     try:
-        answers = {tested: Answers(name, results) for tested, results in by_test_set.items()}
+        redealt = "redeal" in first["Changed"].split()
+        answers = {tested: Answers(name, results, redealt) for tested, results in by_test_set.items()}
     except ValueError as error:
         raise UserError(f"{error}; compare runs of one prepared folder only") from error
     return Configuration(

@@ -9,9 +9,26 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from sarship.command import UserError
 from sarship.comparison.configurations import Configuration
-from sarship.comparison.statistics import Answers, Bootstrap, Difference, common_seeds, same_answers, same_chips
-from sarship.comparison.tables import all_tested, compare, difference_columns, find, seed_counts, with_holm
+from sarship.comparison.statistics import (
+    Answers,
+    Bootstrap,
+    Difference,
+    common_seeds,
+    same_answers,
+    same_chips,
+    same_deals,
+)
+from sarship.comparison.tables import (
+    all_tested,
+    compare,
+    difference_columns,
+    figure_columns,
+    find,
+    seed_counts,
+    with_holm,
+)
 from sarship.protocols import PROTOCOLS, SWITCHES, UNNAMED, Variant, one_at_a_time
 
 CHANGES = {"strict": "turned on from strict", "published": "mended from published"}
@@ -209,3 +226,29 @@ def other_settings(configurations: Sequence[Configuration], bootstrap: Bootstrap
             }
         )
     return with_holm(pd.DataFrame(rows), "Effect")
+
+
+def against(configurations: Sequence[Configuration], variant: str, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Figures of every configuration, and "<figure> effect" over that of its model and training set called `variant`.
+
+    Figures have their intervals over vessels and seeds. The reference comes first and has no effect. Chips: whether
+    both sides were tested on the same ones; of repeated splits, whether each seed was.
+    Raises UserError if no configuration has that variant.
+    """
+    networks = [each for each in configurations if each.own and not each.is_baseline]
+    references = {(each.model, each.trained): each for each in networks if each.variant == variant}
+    if not references:
+        there = ", ".join(dict.fromkeys(repr(each.variant) for each in networks))
+        raise UserError(f"--reference {variant!r}: nothing was run with that; there are {there}")
+    rows = []
+    for key, reference in references.items():
+        others = [each for each in networks if (each.model, each.trained) == key and each is not reference]
+        for each in (reference, *others):
+            other = None if each is reference else reference.own
+            same = each is reference or same_chips(each.own, other) or same_deals(each.own, other)
+            rows.append({"Model": each.model, "Trained": each.trained, "Variant": each.variant})
+            rows[-1] |= {"Seeds": each.own.seeds, "Chips": "same" if same else "other"}
+            for figure in EFFECT_FIGURES:
+                rows[-1] |= figure_columns(figure, figure, each.own, bootstrap)
+                rows[-1] |= difference_columns(f"{figure} effect", compare(each.own, other, figure, bootstrap))
+    return with_holm(pd.DataFrame(rows), *(f"{figure} effect" for figure in EFFECT_FIGURES))

@@ -27,10 +27,14 @@ HOW_TO_READ = (
 
 
 def all_sections(
-    configurations: Sequence[Configuration], bootstrap: Bootstrap, published: pd.DataFrame | None
+    configurations: Sequence[Configuration],
+    bootstrap: Bootstrap,
+    published: pd.DataFrame | None,
+    reference: str | None = None,
 ) -> list[Section]:
-    """Summary, rankings, matrix, transfer, pairs, flaws, losses, other settings and published figures, where there are
-    rows. published: of tables.read_published; None leaves it out."""
+    """Summary, rankings, matrix, transfer, pairs, flaws, losses, other settings, all against one, and published
+    figures, where there are rows. published: of tables.read_published; None leaves it out. reference: the variant that
+    all are held against; None leaves it out."""
     pairs = tables.pairwise(configurations, bootstrap)
     sections = [
         Section("Summary", _summary(configurations, pairs, bootstrap)),
@@ -48,6 +52,9 @@ def all_sections(
         ),
         Section("Other settings", _other(effects.other_settings(configurations, bootstrap))),
     ]
+    if reference is not None:
+        held = effects.against(configurations, reference, bootstrap)
+        sections.append(Section(f"Against {reference or 'strict'}", _against(held)))
     if published is not None:
         beside = tables.published(published, configurations, bootstrap)
         sections.append(Section("Published figures", _published(beside)))
@@ -337,6 +344,23 @@ def _other(other: pd.DataFrame) -> list[Block]:
     caption = "Whatever departs from its protocol in other ways. Effect: on macro-F1, over the protocol as it is."
     shown = other.rename(columns={"Effect p": "p", "Effect Holm p": "Holm p"})
     return [] if other.empty else [_table(caption, shown, ["Effect"])]
+
+
+def _against(held: pd.DataFrame) -> list[Block]:
+    effect_names = [f"{figure} effect" for figure in effects.EFFECT_FIGURES]
+    rows = held[held[effect_names[0]].notna()].to_dict("records")
+    caption = "Intervals of figures and effects are over chips and seeds."
+    charts = [
+        block
+        for name in effect_names
+        for block in _bars(f"{name}.", "points", [_bar(_against_label(row), row, name) for row in rows])
+    ]
+    shown = held.drop(columns=[f"{name} p" for name in effect_names])
+    return [*charts, _table(caption, shown, [*effects.EFFECT_FIGURES, *effect_names])]
+
+
+def _against_label(row: Mapping) -> str:
+    return f"{row['Model']} ({row['Trained']}), {row['Variant'] or 'strict'}"
 
 
 def _published(beside: pd.DataFrame) -> list[Block]:

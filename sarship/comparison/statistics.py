@@ -14,11 +14,15 @@ Owen and Eckles, Bootstrapping data arrays of arbitrary order, ibid. 6, 2012). T
 drawn from S vary too little by the factor (S - 1) / S; so S - 1 are drawn, which is exact for a mean (Rao and Wu,
 Resampling inference with complex survey data, JASA 83, 1988). With one seed nothing can be said of seeds, and the
 interval is over vessels only.
+
+Of repeated splits (--redeal), a seed is also a deal of the chips. A chip counts for the seeds that were tested on it,
+and chips and seeds are drawn as above. Less is known of new data than the intervals say, for any two deals share most
+of their training chips (Nadeau and Bengio, Inference for the generalization error, Machine Learning 52, 2003).
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -90,17 +94,21 @@ class Answers:
     """What the runs of one configuration answered on one test set, one result a seed.
 
     name: of the configuration; its seeds are drawn by it, so on every test set the same runs are drawn.
-    Raises ValueError if the results are not all of the same chips, vessels, labels and classes.
+    redealt: whether each seed has a split of its own, and so chips of its own.
+    Raises ValueError if the results are not all of the same classes and, unless redealt, chips, vessels and labels.
     """
 
     name: str
     results: Sequence[SetResult]
+    redealt: bool = False
 
     def __post_init__(self):
         if not self.results:
             raise ValueError(f"{self.name}: no results")
         first = self.results[0]
-        if any(_chips(result) != _chips(first) or result.classes != first.classes for result in self.results):
+        if any(result.classes != first.classes for result in self.results) or not (
+            self.redealt or all(_chips(result) == _chips(first) for result in self.results)
+        ):
             raise ValueError(f"{self.name}: its seeds were tested on different chips of {first.tested}")
 
     @property
@@ -121,12 +129,17 @@ class Answers:
 
         A vessel is itself in every test set, so that Mixed and the sets it is made of can be drawn together.
         """
-        return tuple(dict.fromkeys(_owners(self.results[0])))
+        results = self.results if self.redealt else self.results[:1]
+        return tuple(dict.fromkeys(owner for result in results for owner in _owners(result)))
 
     @cached_property
     def tallies(self) -> np.ndarray:
-        """(vessels, seeds, 3 k): see `figures_of`."""
-        confusions = np.stack([vessel_confusions(result) for result in self.results], axis=1)  # (vessels, seeds, k, k)
+        """(vessels, seeds, 3 k): see `figures_of`. Of a vessel that a seed was not tested on, nothing."""
+        place, k = {vessel: index for index, vessel in enumerate(self.vessels)}, len(self.classes)
+        confusions = np.zeros((len(place), self.seeds, k, k))
+        for seed, result in enumerate(self.results):
+            own = [place[vessel] for vessel in dict.fromkeys(_owners(result))]
+            confusions[own, seed] = vessel_confusions(result)
         right = np.diagonal(confusions, axis1=-2, axis2=-1)
         return np.concatenate([right, confusions.sum(axis=-1), confusions.sum(axis=-2)], axis=-1)
 
@@ -177,15 +190,24 @@ def _owners(result: SetResult) -> list[tuple]:
 
 
 def same_chips(one: Answers, other: Answers) -> bool:
-    """Whether both were tested on the same chips, in the same order and with the same labels."""
+    """Whether both were tested on the same chips, in the same order and with the same labels, whatever the seed."""
+    if one.redealt or other.redealt:
+        return False
     return _chips(one.results[0]) == _chips(other.results[0]) and one.classes == other.classes
+
+
+def same_deals(one: Answers, other: Answers) -> bool:
+    """Whether both are of repeated splits, and each seed has the same test chips on both sides."""
+    if not (one.redealt and other.redealt and one.classes == other.classes and one.seeds == other.seeds):
+        return False
+    return all(_chips(ours) == _chips(theirs) for ours, theirs in zip(one.results, other.results, strict=True))
 
 
 def common_seeds(one: Answers, other: Answers) -> tuple[Answers, Answers]:
     """Both without the seeds that only one of them has. Raises ValueError if there is no common one."""
     common = {result.seed for result in one.results} & {result.seed for result in other.results}
     return tuple(
-        Answers(answers.name, [result for result in answers.results if result.seed in common])
+        replace(answers, results=[result for result in answers.results if result.seed in common])
         for answers in (one, other)
     )
 
@@ -236,7 +258,8 @@ class Bootstrap:
 
         The vessels of all test sets concerned are drawn together. So a vessel counts equally often on both sides
         (chips that both sides share are paired), and test sets without a common vessel vary independently.
-        paired_seeds: whether one seed is one set of weights on both sides, so that seeds are drawn for both at once.
+        paired_seeds: whether one seed is one set of weights or one deal on both sides, so that seeds are drawn for both
+        at once.
         Otherwise each side's are drawn on their own: what was trained twice came out twice, whatever the number.
 
         p is two-sided: twice the share of draws on the rarer side of zero, counted as (1 + k) / (1 + draws), so that

@@ -22,6 +22,7 @@ from sarship.comparison.statistics import (
     holm,
     mcnemar,
     same_chips,
+    same_deals,
     seed_interval,
 )
 from sarship.scores import FOUR, class_columns
@@ -194,11 +195,12 @@ def published(
         for figure in PUBLISHED_FIGURES:
             rows[-1][f"{figure}, printed"] = published_row[figure]
             for protocol in found:
-                rows[-1] |= _with_ends(f"{figure}, {protocol}", figure, ours.get(protocol), bootstrap)
+                rows[-1] |= figure_columns(f"{figure}, {protocol}", figure, ours.get(protocol), bootstrap)
     return pd.DataFrame(rows)
 
 
-def _with_ends(name: str, figure: str, answers: Answers | None, bootstrap: Bootstrap) -> dict[str, float]:
+def figure_columns(name: str, figure: str, answers: Answers | None, bootstrap: Bootstrap) -> dict[str, float]:
+    """A figure under a name, with its interval over vessels and seeds."""
     if answers is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
     low, high = bootstrap.interval(answers, figure)
@@ -207,7 +209,9 @@ def _with_ends(name: str, figure: str, answers: Answers | None, bootstrap: Boots
 
 def compare(answers: Answers, reference: Answers | None, figure: str, bootstrap: Bootstrap) -> Difference:
     """answers - reference; NO_DIFFERENCE without a reference."""
-    return NO_DIFFERENCE if reference is None else bootstrap.difference([(answers, reference)], figure)
+    if reference is None:
+        return NO_DIFFERENCE
+    return bootstrap.difference([(answers, reference)], figure, paired_seeds=same_deals(answers, reference))
 
 
 def seed_counts(one: Answers, other: Answers | None) -> str:
