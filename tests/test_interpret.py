@@ -1,9 +1,9 @@
 """The command from model files, predictions and chips to figures and tables, with an untrained CNN."""
 
 import io
-import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,22 @@ from PIL import Image
 
 import interpret
 from models import build
-from sarship.command import UserError
-from sarship.prepared import list_datasets, read_dataset
+from sarship.command import UserError, run_command
+from sarship.prepared import list_datasets, read_dataset, write_manifest
 from sarship.resplit import SPLIT_SWITCHES
 from sarship.runs import write_run
 from sarship.scores import SetResult, write_predictions
-from tests.small import CLASSES, make_prepared
+from tests.small import CLASSES, make_prepared, write_chip
 
-ROOT = Path(__file__).resolve().parent.parent
 SIDE = 32
 
 
-def write_model(out: Path, model: str, trained: str, seed: int = 1, **settings) -> None:
+def write_model(out: Path, model: str, trained: str, seed: int = 1, bands: str = "grey", **settings) -> None:
     torch.manual_seed(seed)
     state = build(model, len(CLASSES), SIDE).state_dict() if model != "HOG_SVM" else {}
     settings = {**dict.fromkeys(SPLIT_SWITCHES, False), "split_seed": 1, "classes": list(CLASSES), **settings}
     meta = {"model": model, "trained": trained, "seed": seed, "variant": "", "classes": list(CLASSES)}
+    meta |= {"bands": bands} if bands == "rgb" else {}
     meta |= {"image_size": SIDE, "heads": "fitted", "loss": "cross_entropy", "pooled_cam": False, "unfreeze": ""}
     (out / "trained_models").mkdir(exist_ok=True)
     write_run(out / "trained_models" / f"{model}_{trained}.pt", state, meta | {"settings": settings}, [], {})
@@ -193,6 +193,28 @@ def test_a_network_for_chips_of_another_size_is_named(study, tmp_path):
         run("top", "--out", str(tmp_path))
 
 
+def test_colour_chips_go_with_networks_for_colour_only(tmp_path):
+    generator, rows = np.random.default_rng(0), []
+    for split, name, number in product(("train", "test"), CLASSES, range(3)):
+        named = {"chip": f"{split}{name}{number}", "split": split, "class": name}
+        rows.append(write_chip(tmp_path / "prepared" / "AID", "AID", named, colourful(generator)))
+    write_manifest(tmp_path / "prepared" / "AID" / "manifest.csv", pd.DataFrame(rows))
+    write_model(tmp_path, "CNN", "AID", bands="rgb")
+    run("top", "--out", str(tmp_path))
+    run("activations", "--chips-per-class", "1", "--layers", "features.2", "--out", str(tmp_path))
+    run("tsne", "--perplexity", "3", "--out", str(tmp_path))
+    with Image.open(folder_of(tmp_path, "CNN_AID") / "top_features.10_AID.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert (np.ptp(pixels, axis=2) > 60).mean() > 0.1  # the chips are in colour on the sheet, too
+    write_model(tmp_path, "CNN", "AID")
+    with pytest.raises(UserError, match=r"CNN_AID.pt: was not trained for chips in colour of AID"):
+        run("top", "--out", str(tmp_path))
+
+
+def colourful(generator: np.random.Generator) -> np.ndarray:
+    return generator.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
+
+
 def test_predictions_of_other_chips_are_refused(study, tmp_path):
     make_prepared(tmp_path, ("Fusar",))
     results = made_up_results(study)[:1]
@@ -218,8 +240,17 @@ def test_options_of_a_study_go_to_the_parts_that_have_them(study, tmp_path):
         interpret.options(["--study", str(file)])
 
 
-def test_command_line_ends_with_status_2_and_one_line(tmp_path):
-    command = [sys.executable, str(ROOT / "interpret.py"), "filters", "--out", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2 and ended.stdout == ""
-    assert ended.stderr.startswith("interpret.py: error:") and ended.stderr.count("\n") == 1
+def test_command_line_ends_with_status_2_and_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["interpret.py", "filters", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        run_command(interpret.main)
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and printed.out == ""
+    assert printed.err.startswith("interpret.py: error:") and printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("part", ["", *PARTS])
+def test_help_shows_what_there_is(part, capsys):
+    with pytest.raises(SystemExit) as ended:
+        interpret.options([part, "--help"] if part else ["--help"])
+    assert ended.value.code == 0 and ("--study FILE" if part else "python interpret.py tsne") in capsys.readouterr().out

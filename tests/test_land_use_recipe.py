@@ -14,7 +14,6 @@ from models import load_trained
 from sarship import training
 from sarship.command import UserError
 from sarship.device import choose_device
-from sarship.names import BASELINES
 from sarship.prepared import read_dataset, write_manifest
 from sarship.resplit import views
 from sarship.runs import read_run
@@ -72,7 +71,7 @@ def test_a_run_with_every_newer_option_is_told_apart_and_scored(scenes):
     assert set(zip(table["Model"], table["Seed"], table["Variant"], strict=True)) == {
         ("CNN", 1, ""),
         *(("CNN", seed, RECIPE) for seed in (1, 2)),
-        *((model, seed, "redeal_train-chips-8_imbalance-4") for model in BASELINES for seed in (1, 2)),
+        *(("Majority", seed, "redeal_train-chips-8_imbalance-4") for seed in (1, 2)),  # HOG_SVM is for ships
     }
     (changed,) = set(table.loc[table["Variant"] == RECIPE, "Changed"])
     wanted = "augment optimizer final_learning_rate freeze_to dropout batch_norm redeal train_chips imbalance"

@@ -330,7 +330,7 @@ def test_a_trained_backbone_brings_its_input_scaling(tmp_path):
     assert backbone_hash(network) == backbone_hash(base)
     assert torch.equal(network.input_std, base.input_std)
     with pytest.raises(UserError, match="another architecture"):
-        load_trained_backbone(hollow("Fine_ResNet", 3, 32), tmp_path / "VGG.pt")
+        load_trained_backbone(hollow("Fine_ResNet", 3, 32).to_empty(device="cpu"), tmp_path / "VGG.pt")
 
 
 def test_a_foreign_or_damaged_model_file_is_refused(tmp_path):

@@ -34,7 +34,7 @@ def check_chips(prepared: PreparedSet, meta: dict, stem: str) -> None:
     side = prepared.image_size
     if side != meta["image_size"]:
         wrong = f"chips of {side} x {side} pixels"
-    elif prepared.bands != meta.get("bands", prepared.bands):
+    elif prepared.bands != meta.get("bands", "grey"):
         wrong = "chips in colour" if prepared.bands == "rgb" else "grey chips"
     else:
         return
