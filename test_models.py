@@ -136,10 +136,11 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def check_networks(chosen: argparse.Namespace, image_size: int) -> None:
-    """UserError for networks that cannot be as --freeze-to, --dropout and --no-batch-norm ask."""
-    if chosen.freeze_to is None and chosen.dropout is None and chosen.batch_norm:
-        return
+    """UserError for networks that cannot be as --heads, --freeze-to, --dropout and --no-batch-norm ask."""
     heads = [chosen.heads] if chosen.heads else [PROTOCOLS[name]["heads"] for name in chosen.protocol]
+    as_ever = chosen.freeze_to is None and chosen.dropout is None and chosen.batch_norm
+    if as_ever and "published" not in heads:
+        return
     for name, head in product(chosen.models, heads):
         with torch.device("meta"):  # only to look: no weights are drawn
             network = build(name, 2, image_size, head, dropout=chosen.dropout)

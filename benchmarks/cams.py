@@ -24,7 +24,7 @@ from side_by_side import command_line, machine, table, write_section
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models import MODELS, build
+from models import MODELS, SHIP_MODELS, build
 from sarship.attention import ship_mask
 from sarship.cams import activation_maps
 from sarship.device import CPU_PIXELS, arrange_memory, choose_device
@@ -34,7 +34,7 @@ CLASSES = ["Cargo", "Fishing", "Tanker"]
 GOAL = 3.0
 SEA_LEVEL = 25  # mean grey level of the sea
 CHECKED = 4  # chips whose maps are computed in float64 as well, to know what rounding comes to
-TRAINED = [name for name, model in MODELS.items() if not model.frozen]  # the others have the same backbones
+TRAINED = [name for name in SHIP_MODELS if not MODELS[name].frozen]  # the others have the same backbones
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:

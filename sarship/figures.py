@@ -29,13 +29,15 @@ MOST_CLASS_ROWS, WIDE_COLUMNS, WIDE_CHIPS = 6, 3, 4  # with more scenes: columns
 HEAT = colormaps["inferno"]  # lightness rises all the way, so that it reads in grey too
 
 
-def _figure(width_inches: float, height_inches: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
+def new_figure(width_inches: float, height_inches: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
+    """An empty figure that belongs to no window."""
     figure = Figure(figsize=(width_inches, height_inches), dpi=dots_per_inch, layout="constrained")
     FigureCanvasAgg(figure)  # the canvas that needs no display; pyplot would keep every figure open
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, cut to what is drawn; the same figure gives the same bytes. UserError if it cannot be."""
     # As bbox_inches="tight" does, which would draw every picture and text a first time to find out where they are.
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine(None)
@@ -52,7 +54,7 @@ def learning_curve(history: Sequence[dict], picked_epoch: int, path: Path, title
     val_macro_f1 (0..1, None without val chips). picked_epoch: the one that training kept.
     """
     table = pd.DataFrame(history).astype(float)
-    figure = _figure(8, 3.6)
+    figure = new_figure(8, 3.6)
     losses, scores = figure.subplots(1, 2)
     losses.plot(table["epoch"], table["train_loss"], "o-", color=BLUE, markersize=3, label="train, the run's loss")
     losses.plot(
@@ -68,7 +70,7 @@ def learning_curve(history: Sequence[dict], picked_epoch: int, path: Path, title
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize="small")
     figure.suptitle(title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confusion_matrix(
@@ -83,7 +85,7 @@ def confusion_matrix(
     counts = np.bincount(np.asarray(labels) * k + predictions, minlength=k * k).reshape(k, k)
     of_row = counts.sum(axis=1, keepdims=True)
     percent = np.divide(100 * counts, of_row, out=np.zeros(counts.shape), where=of_row > 0)
-    figure = _figure(2.6 + 0.9 * k, 1.9 + 0.75 * k) if is_small else _figure(4 + 0.27 * k, 3 + 0.25 * k)
+    figure = new_figure(2.6 + 0.9 * k, 1.9 + 0.75 * k) if is_small else new_figure(4 + 0.27 * k, 3 + 0.25 * k)
     axes = figure.subplots()
     image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(image, label="Share of the true class (%)", shrink=0.8)
@@ -99,7 +101,7 @@ def confusion_matrix(
     axes.set_yticks(range(k), names, fontsize=size)
     axes.set(xlabel="Predicted class", ylabel="True class")
     axes.set_title(title, fontsize="medium")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def dataset_summary(manifest: pd.DataFrame, chips_folder: Path, path: Path) -> None:
@@ -113,7 +115,7 @@ def dataset_summary(manifest: pd.DataFrame, chips_folder: Path, path: Path) -> N
     if len(classes) > MOST_CLASS_ROWS and not set(manifest["dataset"]) <= set(SHIP_DATASETS):
         _wide_summary(manifest, classes, chips_folder, path)
         return
-    figure = _figure(8, 3.0 + 1.35 * len(classes))
+    figure = new_figure(8, 3.0 + 1.35 * len(classes))
     balance, sheet = figure.subfigures(2, 1, height_ratios=[2.8, 1.35 * len(classes)])
     _class_balance(balance.subplots(), manifest, classes)
     grid = sheet.subplots(len(classes), SUMMARY_CHIPS, squeeze=False)
@@ -127,7 +129,7 @@ def dataset_summary(manifest: pd.DataFrame, chips_folder: Path, path: Path) -> N
             axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             axes.set_title(_length_of(chip), fontsize="x-small", pad=2)
     figure.suptitle(_summary_title(manifest, chips_folder.name))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _summary_title(manifest: pd.DataFrame, dataset: str) -> str:
@@ -142,7 +144,7 @@ def _wide_summary(manifest: pd.DataFrame, classes: Sequence[str], chips_folder: 
     """dataset_summary of many classes: bars that lie, and WIDE_CHIPS images of each class in WIDE_COLUMNS columns."""
     n_rows = -(-len(classes) // WIDE_COLUMNS)
     bar_inches, sheet_inches = 1.0 + 0.2 * len(classes), 1.05 * n_rows
-    figure = _figure(11, bar_inches + sheet_inches)
+    figure = new_figure(11, bar_inches + sheet_inches)
     balance, sheet = figure.subfigures(2, 1, height_ratios=[bar_inches, sheet_inches])
     axes, left = balance.subplots(), np.zeros(len(classes))
     for split in (split for split in SPLIT_COLOURS if (manifest["split"] == split).any()):
@@ -164,7 +166,7 @@ def _wide_summary(manifest: pd.DataFrame, classes: Sequence[str], chips_folder: 
             pixels = _read_chip(chips_folder / chip["split"] / chip["class"] / f"{chip['chip']}.png")
             axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     figure.suptitle(_summary_title(manifest, chips_folder.name))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _class_balance(axes: Axes, manifest: pd.DataFrame, classes: Sequence[str]) -> None:
@@ -248,7 +250,7 @@ def contact_sheet(items: Sequence[SheetItem], path: Path, title: str, pairs_per_
     # One picture with text on it, as sharp as the chips: an axes for each item takes thrice as long to draw.
     canvas = np.full((n_rows * cell_rows, pairs_per_row * cell_cols, 3), 255, dtype=np.uint8)
     width_inches = 2.7 * pairs_per_row
-    figure = _figure(width_inches, 1.0 + width_inches * canvas.shape[0] / canvas.shape[1], SHEET_DOTS_PER_INCH)
+    figure = new_figure(width_inches, 1.0 + width_inches * canvas.shape[0] / canvas.shape[1], SHEET_DOTS_PER_INCH)
     axes = figure.subplots()
     for index, item in enumerate(items):
         top, left = cell_rows * (index // pairs_per_row), cell_cols * (index % pairs_per_row)
@@ -263,7 +265,7 @@ def contact_sheet(items: Sequence[SheetItem], path: Path, title: str, pairs_per_
     has_ships = any(item.outline.any() for item in items)
     outlined = "; white line: ship found by its brightness" if has_ships else ""
     bar.set_label(f"Class activation (0: least of the chip, 1: most){outlined}")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _three_bands(chip: np.ndarray) -> np.ndarray:

@@ -26,13 +26,13 @@ WITHOUT_VAL = [row | {"val_loss": None, "val_macro_f1": None} for row in HISTORY
 def texts(monkeypatch) -> list[str]:
     """All that is written on the figures: every text artist as it is drawn."""
     drawn: list[str] = []
-    save = figures._save
+    save = figures.save_figure
 
     def spy(figure, path):
         drawn.extend(artist.get_text() for artist in figure.findobj(lambda artist: hasattr(artist, "get_text")))
         save(figure, path)
 
-    monkeypatch.setattr(figures, "_save", spy)
+    monkeypatch.setattr(figures, "save_figure", spy)
     return drawn
 
 
@@ -167,7 +167,7 @@ def test_contact_sheet_captions_every_chip(tmp_path, texts, count):
 def test_contact_sheet_holds_chips_and_outlines(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(Axes, "imshow", lambda axes, image, **options: shown.append(image))
-    monkeypatch.setattr(figures, "_save", lambda figure, path: None)
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: None)
     item = sheet_items(1)[0]
     contact_sheet([item], tmp_path / "sheet.png", "Title")
     canvas, side = shown[0], item.chip.shape[0]
@@ -197,7 +197,7 @@ def test_figures_are_those_of_two_draws(tmp_path, monkeypatch, prepared):
     for name, draw in drawings.items():
         draw(tmp_path / f"{name}_once.png")
         with monkeypatch.context() as patch:
-            patch.setattr(figures, "_save", _save_in_two_draws)
+            patch.setattr(figures, "save_figure", _save_in_two_draws)
             draw(tmp_path / f"{name}_twice.png")
         assert (tmp_path / f"{name}_once.png").read_bytes() == (tmp_path / f"{name}_twice.png").read_bytes(), name
 

@@ -148,6 +148,7 @@ def test_layers_up_to_the_named_one_keep_their_weights(tmp_path):
         ("--freeze-to input", "no ImageNet weights of CNN"),
         ("--models ResNet --freeze-to input --no-batch-norm", "--no-batch-norm: ImageNet weights of ResNet need it"),
         ("--models VGG --dropout 0.5", "--dropout 0.5: the head of VGG has no dropout"),
+        ("--models ViT --protocol published", "--heads published: ViT is of no published study"),
     ],
 )
 def test_what_does_not_go_with_colour_or_the_network_is_refused_first(tmp_path, words, message):

@@ -11,9 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from sarship.command import UserError
-from sarship.figures import SHEET_DOTS_PER_INCH, VERMILION
-from sarship.figures import _figure as new_figure
-from sarship.figures import _save as save_figure
+from sarship.figures import SHEET_DOTS_PER_INCH, VERMILION, new_figure, save_figure
 
 # Petroff, Accessible color sequences for data visualization, 2021 (arXiv:2107.02270), the set of ten: found by a search
 # that holds neighbours apart for normal vision and for the three common colour deficiencies.
@@ -27,8 +25,6 @@ CAPTION_LINE = 0.15  # of a tile's side, for each line of text under it
 CAPTION_LETTERS = 18  # of a line, in the space of a tile
 TILE_INCHES, LABEL_INCHES = 1.05, 1.5
 LEGEND_ROWS = 15
-
-__all__ = ["Tile", "draw_tiles", "group_styles", "legend_below", "new_figure", "save_figure"]
 
 
 @dataclass(frozen=True, eq=False)

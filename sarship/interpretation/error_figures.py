@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sarship.figures import BLUE, VERMILION
-from sarship.interpretation.drawing import MARKERS, TEN_COLOURS, Tile, draw_tiles, new_figure, save_figure
+from sarship.figures import BLUE, VERMILION, new_figure, save_figure
+from sarship.interpretation.drawing import MARKERS, TEN_COLOURS, Tile, draw_tiles
 from sarship.interpretation.errors import ALL, ErrorTables
 
 MISTAKES_ACROSS = 8

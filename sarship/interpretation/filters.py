@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from sarship.interpretation.drawing import new_figure, save_figure
+from sarship.figures import new_figure, save_figure
 from sarship.interpretation.outputs import NoSuchLayer
 
 # A filter that training has given up shrinks towards nothing under weight decay, and stays far below its neighbours. An

@@ -42,8 +42,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 from torchinfo.layer_info import LayerInfo
 
-from sarship.figures import BLUE, GREEN, VERMILION
-from sarship.interpretation.drawing import new_figure, save_figure
+from sarship.figures import BLUE, GREEN, VERMILION, new_figure, save_figure
 
 COLUMNS = (
     "layer", "type", "output_shape", "parameters", "multiply_adds", "output_bytes", "kept_bytes", "recomputed_bytes",

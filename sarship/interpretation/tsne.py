@@ -12,7 +12,8 @@ from sklearn.manifold import TSNE
 from torch import nn
 
 from sarship.command import UserError
-from sarship.interpretation.drawing import group_styles, legend_below, new_figure, save_figure
+from sarship.figures import new_figure, save_figure
+from sarship.interpretation.drawing import group_styles, legend_below
 from sarship.interpretation.neighbours import NEIGHBOURS, told_apart
 from sarship.interpretation.outputs import INTO, NoSuchLayer, outputs_of
 from sarship.prepared import PreparedSet
