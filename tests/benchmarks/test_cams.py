@@ -20,7 +20,10 @@ def test_it_runs_and_says_what_came_out(capsys):
     assert len(differences) == 3 and all(0 < float(difference) < 1e-3 for difference in differences)
     (row,) = [line for line in printed.splitlines() if line.startswith("| 1 of 3 chips |")]
     alone, beside, faster, processes = [cell.strip() for cell in row.split("|")[2:-1]]
-    assert float(faster) == pytest.approx(float(beside) / float(alone), rel=0.2) and processes.startswith("1 + ")
+    half = 0.005  # of the last digit: on a busy machine the rates are a few hundredths, and rounding is most of them
+    least = (float(beside) - half) / (float(alone) + half)
+    most = (float(beside) + half) / max(float(alone) - half, 1e-9)
+    assert least - half <= float(faster) <= most + half and processes.startswith("1 + ")
 
 
 def test_rates_are_counts_by_seconds_and_turns_alternate(monkeypatch):
