@@ -12,7 +12,6 @@ beside what a uniform heatmap would give.
 import argparse
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from sarship.device import arrange_memory, choose_device
 from sarship.files import whole_file, writable_folder
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
 from sarship.resplit import views
-from sarship.runs import model_files, read_run
+from sarship.runs import trained_networks
 from sarship.sheets import Drawers, Sheet, drawers_for
 
 LEAST_CELLS = 3  # a side: with two, the peak is always in a corner and never on the ship
@@ -65,22 +64,6 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     if chosen.chips_per_class < 1 or (chosen.batch_size is not None and chosen.batch_size < 1):
         raise UserError("--chips-per-class and --batch-size must be 1 or more")
     return chosen
-
-
-def networks_to_explain(chosen: argparse.Namespace) -> list[Path]:
-    """The trained networks that the options ask for; baselines leave files too, which hold no network."""
-    found = []
-    for path in model_files(chosen.out):
-        meta = read_run(path)["meta"]
-        asked_for = (not chosen.trained or meta["trained"] in chosen.trained) and (
-            not chosen.variants or meta["variant"] in chosen.variants
-        )
-        if meta["model"] in chosen.models and asked_for:
-            found.append(path)
-    if not found:
-        folder = chosen.out / "trained_models"
-        raise UserError(f"{folder}: holds no such trained network; run test_models.py, or ask for other --models")
-    return found
 
 
 def chips_to_show(prepared: PreparedSet, per_class: int, seed: int) -> ChosenChips:
@@ -173,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in set(chosen.tested or ()) - prepared.keys():
         raise UserError(f"--tested {name}: is not prepared; there are {', '.join(prepared)}")
     device = choose_device(chosen.device, "float32")
-    paths = networks_to_explain(chosen)
+    paths = trained_networks(chosen.out, chosen.models, chosen.trained, chosen.variants)
     images = writable_folder(chosen.out / "Exp_images")
     tested = chosen.tested or list(prepared)
     chip_pixels = prepared[tested[0]].image_size ** 2

@@ -20,18 +20,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from models import MODELS, ShipNetwork, build, freeze_to, layers_to_freeze, load_trained
+from models import MODELS, ShipNetwork, build, frozen_layers, load_trained
 from sarship.cams import choose_chips
 from sarship.command import UserError, log, parse, parts_parser, run_command
 from sarship.device import arrange_memory, choose_device
 from sarship.files import whole_file
 from sarship.interpretation import activations, error_figures, errors, filters, layers, top, tsne
-from sarship.interpretation.choosing import Tally, check_chips, trained_networks
+from sarship.interpretation.choosing import Tally, check_chips
 from sarship.interpretation.outputs import NoSuchLayer
 from sarship.names import BASELINES, run_stem
 from sarship.prepared import SPLITS, PreparedSet, list_datasets, read_dataset
 from sarship.resplit import views
-from sarship.runs import model_path, read_run
+from sarship.runs import model_path, read_run, trained_networks
 from sarship.scores import SetResult, read_predictions
 
 MOST_UNITS_NAMED = 40  # rows of a sheet that can still be looked at
@@ -148,7 +148,8 @@ def networks_to_count(chosen: argparse.Namespace) -> Iterator[tuple[str, ShipNet
     if chosen.size is None:
         for path in trained_networks(chosen.out, chosen.models, chosen.trained, chosen.variants):
             network, meta = load_trained(path)
-            freeze_as_trained(network, meta)
+            # What is frozen keeps nothing for the way back.
+            network.freeze(frozen_layers(network, meta["model"], "+" in meta["trained"], meta["settings"]))
             yield path.stem, network, meta["image_size"]
         return
     for name in chosen.models:
@@ -156,14 +157,6 @@ def networks_to_count(chosen: argparse.Namespace) -> Iterator[tuple[str, ShipNet
             network = build(name, chosen.classes, chosen.size, chosen.heads)
         heads = "" if chosen.heads == "fitted" else f"_{chosen.heads}-heads"
         yield f"{name}_untrained_{chosen.size}px_{chosen.classes}classes{heads}", network, chosen.size
-
-
-def freeze_as_trained(network: ShipNetwork, meta: dict) -> None:
-    """Freeze what the run did not train: what is frozen keeps nothing for the way back."""
-    if "+" in meta["trained"]:
-        network.freeze(layers_to_freeze(meta["model"], meta["unfreeze"]))
-    elif "freeze_to" in meta["settings"]:
-        network.freeze(freeze_to(network, meta["settings"]["freeze_to"]))
 
 
 def count_layers(chosen: argparse.Namespace) -> None:

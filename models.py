@@ -17,7 +17,7 @@ returns a backbone and one line in MODELS.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,6 +276,18 @@ def freeze_to(network: ShipNetwork, layer: str) -> int:
     if layer not in names:
         raise UserError(f"--freeze-to {layer}: there is no such layer; choose from {', '.join(names)}, all")
     return names.index(layer)
+
+
+def frozen_layers(network: ShipNetwork, name: str, is_chain: bool, settings: Mapping) -> int:
+    """How many layers of the backbone a run leaves as they are, counted from the input.
+
+    Of a chain, by --unfreeze; else by --freeze-to, or as the model has it. settings: the run's.
+    """
+    if is_chain:
+        return layers_to_freeze(name, settings["unfreeze"])
+    if "freeze_to" in settings:
+        return freeze_to(network, settings["freeze_to"])
+    return len(network.features) if MODELS[name].frozen else 0
 
 
 def build(

@@ -34,7 +34,7 @@ from models import (
     ShipNetwork,
     build,
     freeze_to,
-    layers_to_freeze,
+    frozen_layers,
     load_imagenet_backbone,
     load_trained_backbone,
 )
@@ -218,7 +218,7 @@ def fit_network(
     with device.profile.part("decode"):
         train, val = (labelled(source, split, run) for split in ("train", "val"))
     start_network(network, run, chosen, train)
-    freeze_network(network, run)
+    network.freeze(frozen_layers(network, run.model, run.is_chain, settings), settings["drifting_batchnorm"])
     names = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "sampler", "augment")
     names += tuple(name for name in ("optimizer", "momentum", "final_learning_rate") if name in settings)
     detached = run.is_chain and settings["detached_finetune"]
@@ -287,15 +287,6 @@ def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, tr
     else:
         is_file = "backbone_sha256" in run.settings
         load_trained_backbone(network, Path(chosen.backbone) if is_file else model_path(chosen.out, backbone))
-
-
-def freeze_network(network: ShipNetwork, run: Run) -> None:
-    """Freeze what the run does not train: of a chain, by --unfreeze; else by --freeze-to, or as the model has it."""
-    settings, drifting = run.settings, run.settings["drifting_batchnorm"]
-    if not run.is_chain and "freeze_to" in settings:
-        network.freeze(freeze_to(network, settings["freeze_to"]), drifting)
-    elif run.is_chain or MODELS[run.model].frozen:
-        network.freeze(layers_to_freeze(run.model, settings["unfreeze"] if run.is_chain else "none"), drifting)
 
 
 def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device) -> None:

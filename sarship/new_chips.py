@@ -17,7 +17,7 @@ from sarship.archives import Entry, Source, is_archive, open_source
 from sarship.command import UserError
 from sarship.geometry import metric_chip, resized_chip
 from sarship.readers import Note
-from sarship.readers.images import MAX_FILE_BYTES, SUFFIXES, ImageError, decode_image
+from sarship.readers.images import MAX_FILE_BYTES, ImageError, decode_image, is_image
 from sarship.tar_members import HEADER_BYTES, is_compressed, is_tar
 
 # The chips of an OpenSARShip scene in 8 bit; beside them complex or float pixels, and figures with axes, for people.
@@ -144,7 +144,7 @@ def _is_packed(path: Path) -> bool:
 def _images_in(source: Source, where: str) -> Iterator[Found | Unread | Note]:
     entries = source.entries()
     patches = _without_other_patches(entries)
-    chosen = [entry for entry in patches if _is_image(entry.name) or is_archive(entry.name)]
+    chosen = [entry for entry in patches if is_image(entry.name) or is_archive(entry.name)]
     if len(patches) < len(entries):
         folders = ", ".join(sorted(_OTHER_PATCHES))
         yield Note(f"{where}: of the chips of OpenSARShip, those in {_PATCHES} are read, and none in {folders}")
@@ -170,12 +170,6 @@ def _images_in(source: Source, where: str) -> Iterator[Found | Unread | Note]:
 
 def _too_large(name: str, size: int) -> Unread:
     return Unread(name, f"has {size:,} bytes, too many for an image")
-
-
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    is_hidden = any(part.startswith(".") for part in path.parts)  # .ipynb_checkpoints holds copies of images
-    return path.suffix.lower() in SUFFIXES and not is_hidden
 
 
 def _without_other_patches(entries: list[Entry]) -> list[Entry]:

@@ -6,7 +6,7 @@ set. The tables (`ledger.py`) are written anew from the model files, so they are
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,3 +149,22 @@ def drop_state(path: Path) -> None:
 def model_files(out: Path) -> list[Path]:
     """All model files below `out`, in the order of their names; unfinished ones are hidden and no part of it."""
     return sorted(path for path in (out / "trained_models").glob("*.pt") if not path.name.startswith("."))
+
+
+def trained_networks(
+    out: Path, models: Sequence[str], trained: Sequence[str] | None, variants: Sequence[str] | None
+) -> list[Path]:
+    """The model files below `out` of these networks, training sets and variants; None stands for any.
+
+    Baselines leave model files too, which hold no network. Raises UserError if there is none.
+    """
+    found = []
+    for path in model_files(out):
+        meta = read_run(path)["meta"]
+        fits = (trained is None or meta["trained"] in trained) and (variants is None or meta["variant"] in variants)
+        if meta["model"] in models and fits:
+            found.append(path)
+    if not found:
+        folder = out / "trained_models"
+        raise UserError(f"{folder}: holds no such trained network; run test_models.py, or ask for other --models")
+    return found

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +23,7 @@ from sarship.readers import Reader, safe_name
 from sarship.readers.cifar import CifarReader
 from sarship.readers.class_folders import ClassFolderReader
 from sarship.readers.fusar import FusarReader
-from sarship.readers.images import SUFFIXES, ImageError, decode_image
+from sarship.readers.images import ImageError, decode_image, is_image
 from sarship.readers.opensarship import OpenSARShipReader
 from sarship.scene_sets import SceneSet, scene_set
 from sarship.simulator import simulate_archives
@@ -71,7 +71,7 @@ class Subject(Protocol):
         """The split of each chip, (chips,) of "train", "val", "test"."""
 
     def settings(self) -> dict:
-        """The options that prepared/ depends on."""
+        """The options that prepared/ depends on; after `geometry`, which finds out the size where none was named."""
 
     def remarks(self, chips: pd.DataFrame) -> list[str]:
         """Lines for the report, of rows of the manifest and `continued`."""
@@ -242,7 +242,7 @@ def _own_size(known: Sequence[SceneSet | None], source: Source) -> int:
     if sizes:
         return max(sizes[0], SMALLEST)
     for entry in source.entries():
-        if PurePosixPath(entry.name).suffix.lower() in SUFFIXES:
+        if is_image(entry.name):
             with suppress(ImageError):
                 return int(np.clip(max(decode_image(source.read(entry), "grey").shape), SMALLEST, LARGEST))
     raise UserError(f"{source.name}: the size of its images is not known; name one with --size")

@@ -1,32 +1,11 @@
-"""Which trained networks a command is about, and which of them could be looked at."""
+"""Which chips a trained network can be shown, and which networks could be looked at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sarship.command import UserError, log
 from sarship.interpretation.outputs import NoSuchLayer
 from sarship.prepared import PreparedSet
-from sarship.runs import model_files, read_run
-
-
-def trained_networks(
-    out: Path, models: Sequence[str], trained: Sequence[str] | None, variants: Sequence[str] | None
-) -> list[Path]:
-    """The model files below `out` of these networks, training sets and variants; None stands for any.
-
-    Baselines leave model files too, which hold no network. Raises UserError if there is none.
-    """
-    found = []
-    for path in model_files(out):
-        meta = read_run(path)["meta"]
-        fits = (trained is None or meta["trained"] in trained) and (variants is None or meta["variant"] in variants)
-        if meta["model"] in models and fits:
-            found.append(path)
-    if not found:
-        folder = out / "trained_models"
-        raise UserError(f"{folder}: holds no such trained network; run test_models.py, or ask for other --models")
-    return found
 
 
 def check_chips(prepared: PreparedSet, meta: dict, stem: str) -> None:

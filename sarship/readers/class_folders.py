@@ -20,7 +20,7 @@ from sarship.archives import Entry, Source
 from sarship.chip import Chip
 from sarship.command import UserError, log
 from sarship.readers import EMPTY, UNREADABLE, Note, Rejected
-from sarship.readers.images import CONVERSIONS, MAX_FILE_BYTES, SUFFIXES, ImageError, place_of, read_picture
+from sarship.readers.images import CONVERSIONS, MAX_FILE_BYTES, SUFFIXES, ImageError, is_image, place_of, read_picture
 from sarship.scene_sets import SceneSet, check
 
 CHIPS_PER_PART = 32
@@ -47,7 +47,7 @@ class ClassFolderReader:
 
     def parts(self, source: Source) -> Iterator["ImagesPart"]:
         """Logs what is odd about the folders. Raises UserError if there is no class folder with images."""
-        images = [entry for entry in source.entries() if _is_image(entry)]
+        images = [entry for entry in source.entries() if is_image(entry.name)]
         classes = _classes(source, images)
         found = sorted({name for name in classes if name})
         if not found:
@@ -76,12 +76,6 @@ class ImagesPart:
         with self.source as source:
             for entry, class_name in zip(source.entries(), self.classes, strict=True):
                 yield _read_chip(source, entry, class_name, self.reader, tally)
-
-
-def _is_image(entry: Entry) -> bool:
-    path = PurePosixPath(entry.name)
-    is_hidden = any(part.startswith(".") for part in path.parts)  # .ipynb_checkpoints holds copies of images
-    return path.suffix.lower() in SUFFIXES and not is_hidden
 
 
 # -- classes

@@ -8,6 +8,7 @@ import io
 import logging
 import math
 import warnings
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import imagecodecs
@@ -63,6 +64,13 @@ _METRE = 9001  # EPSG code of the unit
 
 # tifffile logs what it finds wrong without the name of the file; ImageError says it, and its reader adds the name.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name, with its folders, is to be read: by its suffix, and not if anything is hidden."""
+    path = PurePosixPath(name)
+    is_hidden = any(part.startswith(".") for part in path.parts)  # .ipynb_checkpoints holds copies of images
+    return path.suffix.lower() in SUFFIXES and not is_hidden
 
 
 class ImageError(ValueError):
