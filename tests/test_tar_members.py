@@ -18,8 +18,8 @@ from sarship.command import UserError
 from sarship.pool import Pool
 from tests.official import contents, write_files, zip_bytes
 from tests.tars import COMPRESSIONS, tar_bytes
+from tests.test_archives import PLENTY, refusal
 
-PLENTY = 1 << 30
 FILES = {"a/one.txt": b"one" * 300, "b.txt": b"", "a/two.bin": bytes(range(256)) * 4, "c/d/" + "ä" * 90: b"long"}
 
 
@@ -35,13 +35,6 @@ def saved(tmp_path, data: bytes, name: str = "archive.tar"):
     path = tmp_path / name
     path.write_bytes(data)
     return path
-
-
-def refusal(path, max_bytes: int = PLENTY) -> str:
-    with pytest.raises(UserError) as caught:
-        open_source(path, max_bytes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # -- what is read
