@@ -5,27 +5,24 @@ weights as one that was not.
 """
 
 import copy
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from sarship.augment import AUGMENTATIONS, draw_flips
 from sarship.device import Device
+from sarship.epochs import Progress, epoch_seed, schedule, set_learning_rate, train_epochs
 from sarship.features import FeatureStore, chip_keys
 from sarship.feeding import evaluation_feed, training_feed
-from sarship.files import whole_file
 from sarship.losses import LOSSES
 from sarship.sampling import epoch_order
 from sarship.scores import macro_f1
 
-CHECKPOINT_SECONDS = 60  # at most this much work is lost when a run is killed in the middle
 IN_MEMORY = FeatureStore(None)
 OPTIMIZERS = ("adam", "sgd")
 
@@ -86,17 +83,6 @@ def _level_counts(chip: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(chip[..., band].ravel(), minlength=256) for band in range(chip.shape[-1])])
 
 
-@dataclass
-class Progress:
-    """State between epochs: all that a killed run needs to go on."""
-
-    epoch: int = 0
-    history: list[dict] = field(default_factory=list)
-    best_epoch: int = 0
-    best_state: dict[str, Tensor] = field(default_factory=dict)  # without what no epoch changes
-    seconds: float = 0.0
-
-
 def fit(
     network: nn.Module,
     train: LabelledChips,
@@ -113,32 +99,25 @@ def fit(
     removes it. store: where a constant backbone's features are kept. Returns the progress: history of epochs with
     train_loss, val_loss and val_macro_f1 (None without val).
     """
+    started = time.monotonic()  # features of a frozen backbone are part of its run
     network.to(device.name, memory_format=torch.channels_last)
     held = copy.deepcopy(network) if recipe.detached else network
     trained = [parameter for parameter in held.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, recipe)
-    progress = _resume(checkpoint, network, optimizer)
-    started = saved_at = time.monotonic()
     epochs = _Epochs(network, optimizer, train, recipe, device, store)
     val_feed = evaluation_feed(network, val.pixels, (0,), device, store) if len(val) else None
-    with tqdm(total=recipe.epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
-        while progress.epoch < recipe.epochs:
-            progress.epoch += 1
-            train_loss = epochs.run(progress.epoch)
-            row = {"epoch": progress.epoch, "train_loss": train_loss, **_validate(network, val_feed, val, device)}
-            progress.history.append(row)
-            if _is_best(progress):
-                progress.best_epoch = progress.epoch
-                progress.best_state = _learnt_state(network)
-            progress.seconds += time.monotonic() - started
-            started = time.monotonic()
-            bar.update()
-            bar.set_postfix(loss=f"{train_loss:.3f}", val_macro_f1=row["val_macro_f1"])
-            if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                _save(checkpoint, network, optimizer, progress)
-                saved_at = time.monotonic()
-    network.load_state_dict(network.state_dict() | progress.best_state)
-    return progress
+    return train_epochs(
+        network,
+        optimizer,
+        recipe.epochs,
+        epochs.run,
+        lambda: _validate(network, val_feed, val, device),
+        _rank,
+        lambda: _learnt_state(network),
+        checkpoint,
+        shown="val_macro_f1",
+        started=started,
+    )
 
 
 def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
@@ -164,7 +143,7 @@ class _Epochs:
     def run(self, epoch: int) -> float:
         """Epoch number `epoch`, from 1; returns the mean loss."""
         recipe, profile = self._recipe, self._device.profile
-        seed = _epoch_seed(recipe.seed, epoch)
+        seed = epoch_seed(recipe.seed, epoch)
         torch.manual_seed(seed)  # dropout draws from the global generator
         on_device = torch.Generator(self._device.name).manual_seed(seed)
         batches, flips = self._draw(torch.Generator().manual_seed(seed))
@@ -172,9 +151,8 @@ class _Epochs:
         self._network.train()
         total = torch.zeros((), device=self._device.name)
         for index, (batch, own_flips) in enumerate(zip(batches, flips, strict=True)):
-            for group in self._optimizer.param_groups:
-                share = _schedule(epoch - 1 + index / len(batches), recipe.epochs, recipe.final_share)
-                group["lr"] = recipe.learning_rate * share
+            share = schedule(epoch - 1 + index / len(batches), recipe.epochs, recipe.final_share)
+            set_learning_rate(self._optimizer, recipe.learning_rate * share)
             with profile.part("forward"):
                 logits = self._feed.train_logits(batch, own_flips, on_device)
                 loss = loss_function(logits.float(), self._labels_there[batch], self._class_counts, done)
@@ -205,17 +183,6 @@ def _learnt_state(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.cpu().clone() for key, value in network.state_dict().items() if not key.startswith(constant)}
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-def _schedule(epochs_done: float, epochs: int, final_share: float) -> float:
-    """Share of the learning rate: a linear warm-up over the first tenth, then half a cosine down to final_share."""
-    done = epochs_done / epochs
-    cosine = 0.5 * (1 + math.cos(math.pi * done))
-    return min(1.0, (done + 0.01) / 0.1) * (final_share + (1 - final_share) * cosine)
-
-
 def _validate(network: nn.Module, feed, val: LabelledChips, device: Device) -> dict:
     """Columns of an epoch's row. feed: of the chips of `val`, None if there are none."""
     if feed is None:
@@ -230,13 +197,11 @@ def _validate(network: nn.Module, feed, val: LabelledChips, device: Device) -> d
     }
 
 
-def _is_best(progress: Progress) -> bool:
-    """Whether the last epoch of the history is the best so far."""
-    last = progress.history[-1]
-    if last["val_macro_f1"] is None or not progress.best_epoch:
-        return True
-    best = progress.history[progress.best_epoch - 1]
-    return (last["val_macro_f1"], -last["val_loss"]) > (best["val_macro_f1"], -best["val_loss"])
+def _rank(row: dict) -> tuple:
+    """The epoch with the highest rank is best. Without validation chips that is the last one."""
+    if row["val_macro_f1"] is None:
+        return (row["epoch"],)
+    return row["val_macro_f1"], -row["val_loss"]
 
 
 def predict(
@@ -267,19 +232,3 @@ def predict_sets(
 
 def _softmax(logits: Tensor) -> np.ndarray:
     return torch.softmax(logits.cpu(), dim=1).numpy()
-
-
-def _save(checkpoint: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(progress)}
-    with whole_file(checkpoint) as path:
-        torch.save(state, path)
-
-
-def _resume(checkpoint: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Progress from `checkpoint`, with network and optimizer put back; fresh if there is none."""
-    if checkpoint is None or not checkpoint.exists():
-        return Progress()
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])

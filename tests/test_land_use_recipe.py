@@ -11,7 +11,7 @@ import torch
 import compare_scores
 import test_models
 from models import load_trained
-from sarship import training
+from sarship import epochs, training
 from sarship.command import UserError
 from sarship.device import choose_device
 from sarship.prepared import read_dataset, write_manifest
@@ -168,7 +168,7 @@ def test_known_scenes_are_not_torn_apart(tmp_path):
 def test_a_killed_run_of_the_recipe_goes_on_to_the_same_figures(tmp_path, monkeypatch):
     out = make_scenes(tmp_path)
     words = [*SCENE_WORDS, "--optimizer", "sgd", "--augment", "land_use", "--redeal", "--epochs", "3"]
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)
     run_epoch, calls = training._Epochs.run, []
 
     def killed(self, epoch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import test_models
-from sarship import training
+from sarship import epochs, training
 from sarship.command import UserError
 from sarship.runs import read_run
 from sarship.scores import read_predictions, score
@@ -143,7 +143,7 @@ def test_other_data_need_overwrite(tmp_path):
 def test_a_killed_command_goes_on_and_ends_with_the_same_figures(done, tmp_path, monkeypatch):
     _, table = done
     make_prepared(tmp_path)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)
     run_epoch, calls = training._Epochs.run, []
 
     def killed(self, epoch):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import build
-from sarship import training
+from sarship import epochs, training
 from sarship.augment import AUGMENTATIONS
 from sarship.device import choose_device
 from sarship.feeding import WholeNetwork
@@ -19,9 +19,7 @@ from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.sampling import SAMPLERS
 from sarship.training import (
     LabelledChips,
-    Progress,
     Recipe,
-    _is_best,
     fit,
     predict,
     predict_sets,
@@ -68,10 +66,10 @@ def test_it_learns_and_the_picked_epoch_is_the_best():
     ],
 )
 def test_which_epoch_is_kept(val, kept):
-    progress = Progress()
+    progress = epochs.Progress()
     for epoch, (loss, score) in enumerate(val, start=1):
         progress.history.append({"epoch": epoch, "val_loss": loss, "val_macro_f1": score})
-        if _is_best(progress):
+        if epochs.is_best(progress, training._rank):
             progress.best_epoch = epoch
     assert progress.best_epoch == kept
 
@@ -107,7 +105,7 @@ def test_sgd_takes_the_steps_of_its_formula():
 @pytest.mark.parametrize(("final", "last"), [(0.0, 0.0), (1e-4, 1e-4), (1e-3, 1e-3)])
 def test_the_learning_rate_ends_where_it_should(final, last):
     wanted = recipe(final_learning_rate=final, epochs=10)
-    rates = [1e-3 * training._schedule(step / 100, 10, wanted.final_share) for step in range(1001)]
+    rates = [1e-3 * epochs.schedule(step / 100, 10, wanted.final_share) for step in range(1001)]
     assert rates[-1] == pytest.approx(last)
     assert rates[500] == pytest.approx((1e-3 + final) / 2)
     assert max(rates) <= 1e-3
@@ -119,7 +117,7 @@ def test_without_a_last_rate_the_schedule_is_what_it_was_to_the_last_bit():
     for step in range(1000):
         done = step / 100 / 10
         before = min(1.0, (done + 0.01) / 0.1) * 0.5 * (1 + math.cos(math.pi * done))
-        assert training._schedule(step / 100, 10, 0.0) == before
+        assert epochs.schedule(step / 100, 10, 0.0) == before
 
 
 def test_input_scaling_of_grey_chips_is_one_number_and_of_colour_one_a_band():
@@ -164,7 +162,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch, killed_in, changes):
     train, val = bars(48, 1), bars(12, 2)
     wanted = recipe(**changes)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)  # keep the state of every epoch
+    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)  # keep the state of every epoch
 
     def fresh() -> nn.Module:
         torch.manual_seed(0)
@@ -294,8 +292,8 @@ def test_nothing_inside_an_epoch_waits_for_the_device():
     for changes in [*several, *({"loss": name} for name in LOSSES if name not in COSINE_LOSSES)]:
         wanted = recipe(**changes)
         optimizer = training._optimizer(list(network.parameters()), wanted)
-        epochs = training._Epochs(network, optimizer, bars(48, 1), wanted, CPU, training.IN_MEMORY)
+        passes = training._Epochs(network, optimizer, bars(48, 1), wanted, CPU, training.IN_MEMORY)
         with Watch():
-            epochs.run(1)
+            passes.run(1)
         assert len(waiting) == 1, changes  # the loss, at the end
         waiting.clear()

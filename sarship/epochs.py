@@ -1,0 +1,115 @@
+"""Epoch after epoch: schedule, seeds, the best epoch's weights, and the state that a killed run goes on from.
+
+What an epoch shows, how it is judged and which one is best is for the study to say: `training.py` for classes of chips,
+`change/fitting.py` for predicted images.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sarship.files import whole_file
+
+CHECKPOINT_SECONDS = 60  # at most this much work is lost when a run is killed in the middle
+
+
+@dataclass
+class Progress:
+    """State between epochs: all that a killed run needs to go on."""
+
+    epoch: int = 0
+    history: list[dict] = field(default_factory=list)
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] = field(default_factory=dict)  # without what no epoch changes
+    seconds: float = 0.0
+
+
+def train_epochs(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    run_epoch: Callable[[int], float],
+    validate: Callable[[], dict],
+    rank: Callable[[dict], tuple],
+    learnt_state: Callable[[], dict[str, Tensor]],
+    checkpoint: Path | None,
+    shown: str,
+    started: float,
+) -> Progress:
+    """Train `network` in place; it ends with the weights of its best epoch.
+
+    run_epoch: epoch number, from 1, to its mean loss. validate: further columns of the epoch's row. rank: of a row; the
+    highest is best, and the first of equals. learnt_state: a copy of what epochs change. checkpoint: where state is
+    kept between epochs; a run that finds it there goes on from it. Whoever keeps the result removes it. shown: the
+    column beside the loss on the progress bar. started: time.monotonic() when the run's work began.
+    Returns the progress; its history has epoch, train_loss and what `validate` adds.
+    """
+    progress = _resume(checkpoint, network, optimizer)
+    saved_at = started
+    with tqdm(total=epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
+        while progress.epoch < epochs:
+            progress.epoch += 1
+            train_loss = run_epoch(progress.epoch)
+            progress.history.append({"epoch": progress.epoch, "train_loss": train_loss, **validate()})
+            if is_best(progress, rank):
+                progress.best_epoch = progress.epoch
+                progress.best_state = learnt_state()
+            progress.seconds += time.monotonic() - started
+            started = time.monotonic()
+            bar.update()
+            bar.set_postfix({"loss": f"{train_loss:.3f}", shown: progress.history[-1][shown]})
+            if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                _save(checkpoint, network, optimizer, progress)
+                saved_at = time.monotonic()
+    network.load_state_dict(network.state_dict() | progress.best_state)
+    return progress
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of everything that is drawn in one epoch of a run."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def schedule(epochs_done: float, epochs: int, final_share: float) -> float:
+    """Share of the learning rate: a linear warm-up over the first tenth, then half a cosine down to final_share."""
+    done = epochs_done / epochs
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return min(1.0, (done + 0.01) / 0.1) * (final_share + (1 - final_share) * cosine)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The same learning rate for every weight."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def is_best(progress: Progress, rank: Callable[[dict], tuple]) -> bool:
+    """Whether the last epoch of the history is the best so far."""
+    return not progress.best_epoch or rank(progress.history[-1]) > rank(progress.history[progress.best_epoch - 1])
+
+
+def _save(checkpoint: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    state: Mapping = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": asdict(progress),
+    }
+    with whole_file(checkpoint) as path:
+        torch.save(state, path)
+
+
+def _resume(checkpoint: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Progress from `checkpoint`, with network and optimizer put back; fresh if there is none."""
+    if checkpoint is None or not checkpoint.exists():
+        return Progress()
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])
