@@ -17,7 +17,7 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_OUTPUT_CLOSED = 141  # 128 + SIGPIPE
 # Tables that a study may have.
-COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores", "interpret", "predict")
+COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores", "interpret", "predict", "detect_changes")
 
 
 class UserError(Exception):

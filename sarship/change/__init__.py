@@ -1,0 +1,1 @@
+"""What only the change study needs: series of Sentinel-1 images, predicted images, difference images, pairs."""
