@@ -6,6 +6,7 @@ Everything is checked before pixels are used: one grid for all, two bands, decib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -127,16 +128,17 @@ def find_areas(folders: Sequence[Path]) -> list[Path]:
 
 def refuse_overlaps(areas: Sequence[Area]) -> None:
     """UserError if two areas show the same ground: a place of one could train, and of the other test."""
-    boxes = []
-    for area in areas:
-        if area.crs is None:
-            continue  # nothing says where it lies
-        bounds = array_bounds(area.rows, area.cols, area.transform)
-        boxes.append((area, transform_bounds(area.crs, "EPSG:4326", *bounds)))
-    for index, (area, (west, south, east, north)) in enumerate(boxes):
-        for other, (its_west, its_south, its_east, its_north) in boxes[:index]:
-            if max(west, its_west) < min(east, its_east) and max(south, its_south) < min(north, its_north):
-                raise UserError(f"{area.folder}: overlaps {other.folder}; areas must lie apart")
+    placed = [area for area in areas if area.crs is not None]  # of others nothing says where they lie
+    for area, other in combinations(placed, 2):
+        west, south, east, north = array_bounds(area.rows, area.cols, area.transform)
+        box = array_bounds(other.rows, other.cols, other.transform)
+        if other.crs != area.crs:
+            box = transform_bounds(other.crs, area.crs, *box)
+        pixel = abs(area.transform.a)
+        wide = min(east, box[2]) - max(west, box[0])
+        high = min(north, box[3]) - max(south, box[1])
+        if min(wide, high) > pixel:
+            raise UserError(f"{other.folder}: overlaps {area.folder}; areas must lie apart")
 
 
 @contextmanager
@@ -186,10 +188,9 @@ def _check_grid(dataset, path: Path, grid: tuple) -> None:
         raise UserError(f"{path}: has {dataset.height} x {dataset.width} pixels, {ELEVATION} {rows} x {cols}")
     if dataset.crs != crs:
         raise UserError(f"{path}: its projection is {dataset.crs}, that of {ELEVATION} {crs}; reproject it")
-    # A tenth of a pixel over the whole image does no harm.
-    corners = [abs(a - b) for a, b in zip(dataset.transform * (cols, rows), transform * (cols, rows), strict=True)]
-    corners += [abs(a - b) for a, b in zip(dataset.transform * (0, 0), transform * (0, 0), strict=True)]
-    if max(corners) > 0.1 * abs(transform.a):
+    # A tenth of a pixel does no harm. The corners: two grids that agree there agree everywhere.
+    boxes = [array_bounds(rows, cols, each) for each in (dataset.transform, transform)]
+    if np.abs(np.subtract(*boxes)).max() > 0.1 * abs(transform.a):
         raise UserError(f"{path}: lies elsewhere than {ELEVATION}, or its pixels have another size; co-register it")
 
 
