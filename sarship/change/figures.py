@@ -20,6 +20,7 @@ STYLES = ("-", "--", "-.", ":")
 DIFFERENCES = "PuOr_r"  # two colours that everyone tells apart, white in the middle
 BAND = 1  # VH, in which forest and its changes show best
 MOST_SAMPLES = 4  # rows of a sheet
+CELL_INCHES = 1.95  # of a row: as high as five images and two bars leave each image wide
 
 
 def learning(history: Sequence[dict], picked_epoch: int, path: Path, title: str) -> None:
@@ -44,9 +45,10 @@ def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray, float]], path:
     """ROC curves of thresholds. curves: false and true positive rates and AUC, by the name of the difference image."""
     figure = new_figure(6.4, 6.4)
     axes = figure.subplots()
-    for index, (name, (false, true, auc)) in enumerate(sorted(curves.items(), key=lambda each: -each[1][2])):
-        style = STYLES[index % len(STYLES)]
-        axes.plot(false, true, style, color=LINES[index % len(LINES)], label=f"{auc:.3f}  {name}", linewidth=1.6)
+    looks = {name: (LINES[i % len(LINES)], STYLES[i % len(STYLES)]) for i, name in enumerate(curves)}
+    for name, (false, true, auc) in sorted(curves.items(), key=lambda each: -each[1][2]):
+        colour, style = looks[name]
+        axes.plot(false, true, style, color=colour, label=f"{auc:.3f}  {name}", linewidth=1.6)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     axes.set(xlabel="Unchanged pixels that are called changed", ylabel="Changed pixels that are found")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -61,7 +63,7 @@ def changed_samples(rows: Sequence[Mapping[str, np.ndarray]], names: tuple[str, 
 
     rows: with newest, predicted, earlier (2, p, p) dB and mask (p, p) bool. names: of predicted and earlier.
     """
-    figure = new_figure(11.5, 2.4 * len(rows) + 0.9)
+    figure = new_figure(11.5, CELL_INCHES * len(rows) + 0.9)
     cells = figure.subplots(len(rows), 5, squeeze=False)
     grey, colour = _grey([row["newest"] for row in rows]), Normalize(-6, 6)
     for own, row in zip(cells, rows, strict=True):
@@ -71,7 +73,7 @@ def changed_samples(rows: Sequence[Mapping[str, np.ndarray]], names: tuple[str, 
             _show(axes, (row["newest"] - reference)[BAND], DIFFERENCES, colour)
         for axes in own:
             axes.contour(row["mask"], [0.5], colors=GREEN, linewidths=1)
-    heads = ("newest image, change inside", names[0], names[1], f"newest minus {names[0]}", f"newest minus {names[1]}")
+    heads = ["newest image,\nchange outlined", *names, *(f"newest minus\n{name}" for name in names)]
     for axes, head in zip(cells[0], heads, strict=True):
         axes.set_title(head, fontsize="small")
     _bar(figure, cells[:, :3], "gray", grey, "VH (dB)")
@@ -87,7 +89,7 @@ def what_if(
 
     heads: of both predictions. elevations: (p, p) m, of each answer's place.
     """
-    figure = new_figure(11.5, 2.4 * len(answers) + 0.9)
+    figure = new_figure(11.5, CELL_INCHES * len(answers) + 0.9)
     cells = figure.subplots(len(answers), 5, squeeze=False)
     grey = _grey([answer.first for answer in answers])
     most = max(1.0, float(np.quantile(np.abs([answer.change for answer in answers]), 0.995)))

@@ -84,17 +84,13 @@ def place_m(options: Options, area: int) -> tuple[float, float]:
 def plan_shots(options: Options, area: int) -> list[Shot]:
     """Every image of an area, in the order of time."""
     weather = area_weather(options, area)
-    here = (
-        np.random.default_rng(_seed(options, _AREAS, area, _MISSING)),
-        np.random.default_rng(_seed(options, _AREAS, area, _HIDDEN)),
-    )
+    missing, hiding = (np.random.default_rng(_seed(options, _AREAS, area, key)) for key in (_MISSING, _HIDDEN))
     shots = []
     for number, each in enumerate(plan_passes(options.start, options.days, *place_m(options, area))):
         told = weather.at(each.when)
-        hidden = Hidden(
-            *draw_wind(here[1]), told.memory_mm, told.cold_degree_days, tuple(here[1].normal(0, JITTER_DB, 2))
-        )
-        if here[0].random() < options.missing:
+        # Drawn for every pass, so that another share of missing images leaves the others as they are.
+        wind, jitter_db = draw_wind(hiding), tuple(hiding.normal(0, JITTER_DB, 2))
+        if missing.random() < options.missing:
             continue
         direction = ORBITS[each.orbit].direction
         file = f"images/{each.when:%Y-%m-%dT%H%M}_{direction}_{each.satellite}.tif"
@@ -102,6 +98,7 @@ def plan_shots(options: Options, area: int) -> list[Shot]:
             file, each.when, direction, each.satellite, each.incidence_deg,
             told.temperature_c, told.snow_depth_cm, told.rain_mm,
         )  # fmt: skip
+        hidden = Hidden(*wind, told.memory_mm, told.cold_degree_days, jitter_db)
         shots.append(Shot(number, acquisition, hidden))
     return shots
 

@@ -11,7 +11,8 @@ REFERENCE_DEG = 38.0  # incidence that the levels of `levels` hold for
 # Sigma nought falls as cos^n of incidence: n = 1 for a cloud of scatterers, 2 for a rough surface by Lambert's law,
 # more for smoother ones (Ulaby, Moore & Fung, Microwave Remote Sensing II, 1982). The values are estimates within that.
 COSINE_POWER = {FOREST: 1.3, FIELD: 2.6, BOG: 2.4, BUILT_UP: 1.5, WATER: 8.0}
-MOST_GAIN, LEAST_GAIN = 10**0.35, 10**-0.7  # of slopes and edges: the resolution cell mixes in what is not so steep
+MOST_GAIN, LEAST_GAIN = 10**0.3, 10**-0.5  # of slopes and edges: the resolution cell mixes in what is not so steep
+EDGE_OPACITY = 0.45  # a forest's edge lets part of the beam in between its trees, so it is no wall: estimate
 WALL_BEAM_DEG = 14  # how far a wall may turn from the look direction until its echo is lost: estimate
 
 
@@ -46,7 +47,7 @@ def slope_gain(land: Land, direction: str, incidence_deg: np.ndarray) -> np.ndar
     """
     tangent = np.tan(np.radians(incidence_deg)).astype(np.float32)
     ground = rise(land.elevation_m, direction)
-    surface = ground + rise(land.canopy_m, direction)
+    surface = ground + np.float32(EDGE_OPACITY) * rise(land.canopy_m, direction)
     gain = (1 + surface * tangent) / np.maximum(1 - surface / tangent, np.float32(0.05))
     np.clip(gain, LEAST_GAIN, MOST_GAIN, out=gain)
     local = np.radians(incidence_deg) - np.arctan(ground)

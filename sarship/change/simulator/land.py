@@ -25,6 +25,7 @@ FIELD_WIDTH_M = (80, 150)
 TEXTURE_DB = {FOREST: (0.8, 1.0), FIELD: (0.35, 1.2), BOG: (0.9, 1.6), BUILT_UP: (1.5, 1.0)}
 SHARED_TEXTURE = 2 / 3  # of the variance, between VV and VH
 CANOPY_SPREAD = 0.06  # of a stand's height, from pixel to pixel
+EDGE_PX = 0.7  # crowns and young trees round off the border of a stand: estimate
 HOUSE_SHARE = 0.10  # of built-up pixels
 
 
@@ -59,7 +60,8 @@ def make_land(size: int, seed: np.random.SeedSequence) -> Land:
     patch, covers, cleared = _patches(cover, settlements, streams[2])
     patches = draw_patches(covers, cleared, patch, terrain.elevation_m, streams[3])
     spread = 1 + np.float32(CANOPY_SPREAD) * smooth_field(cover.shape, 1.0, streams[4])
-    canopy = patches.height_m[patch] * np.maximum(spread, 0)
+    canopy = ndimage.gaussian_filter(patches.height_m[patch], EDGE_PX) * np.maximum(spread, 0)
+    canopy[patches.height_m[patch] == 0] = 0
     house, gain, angle = _houses(cover, settlements, streams[5])
     return Land(terrain.elevation_m, cover, patch, patches, canopy, _texture(cover, streams[4]), house, gain, angle)
 

@@ -17,7 +17,7 @@ SUMMER_SPREAD_C, WINTER_SPREAD_C, DAY_TO_DAY = 3.0, 6.0, 0.8
 MILD_SHORTER = 0.4
 SUMMER_SWING_C, WINTER_SWING_C = 5.0, 1.0  # half the difference between day and night
 WARMEST_HOUR_UTC = 12
-# Wet days come in spells: a chain of two states (Richardson, Water Resources Research 17, 1981). 0.65 and 0.38 make
+# Wet days come in spells: a chain of two states (Richardson, Water Resources Research 17, 1981). These two make
 # half of the days wet; gamma amounts of shape 0.75 are those of that model.
 WET_AFTER_WET, WET_AFTER_DRY, RAIN_SHAPE = 0.66, 0.36, 0.75
 SUMMER_RAIN_MM, WINTER_RAIN_MM, WETTEST_DAY = 4.6, 2.2, 215  # mean of a wet day
