@@ -1,4 +1,4 @@
-"""A trained U-Net and its file: change/models/UNet[_without-<condition>...][_seed<N>].pt, enough to predict with."""
+"""A trained U-Net and its file, change/models/UNet[_without-<condition>...][_seed<N>].pt, enough to predict with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,22 @@ from sarship.files import whole_file
 FORMAT = "predicted-image-1"
 
 
+# Conditions that go by one name together.
+GROUPS = {"weather": set(WEATHER), "conditions": set(FEATURES)}
+
+
+def name_of(conditions: Sequence[str]) -> str:
+    """Conditions in words: a key of GROUPS, or their names in the order of FEATURES."""
+    group = next((name for name, members in GROUPS.items() if members == set(conditions)), None)
+    return group or ", ".join(name for name in FEATURES if name in conditions)
+
+
 def model_stem(without: Sequence[str], seed: int) -> str:
     """Name of a model's files without suffix."""
-    left_out = sorted(without, key=list(FEATURES).index)
     words = ["UNet"]
-    if left_out:
-        words.append("no-weather" if left_out == list(WEATHER) else "without-" + "-".join(left_out))
+    if without:
+        name = name_of(without)
+        words.append(f"no-{name}" if name in GROUPS else "without-" + name.replace(", ", "-"))
     if seed != 1:
         words.append(f"seed{seed}")
     return "_".join(words)

@@ -10,7 +10,7 @@ from sarship.change import figures
 from sarship.change.earlier import CLOSEST
 from sarship.change.evaluation import COLUMNS, Score, Tally, comparable, predict
 from sarship.change.injection import Changed
-from sarship.change.predictor import Predictor, read_model
+from sarship.change.predictor import Predictor, name_of, read_model
 from sarship.change.sample_set import SampleSet
 from sarship.change.what_if import (
     HEAVY_RAIN_MM,
@@ -26,8 +26,7 @@ from sarship.command import UserError, log
 from sarship.files import whole_file
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "studies" / "published" / "change_detection.csv"
-PREDICTED = "predicted image"
-NO_WEATHER = "predicted image without weather"  # as the published file has it
+PREDICTED = "predicted image"  # "predicted image without weather" is in the published file, too
 CHANGED_COLUMNS = ("change", "band", "samples", "mean_db", "spread_db", "correlation", "slope", "share_where_changed")
 HEADS = {"orbit": ("its own orbit", "the other orbit"), "rain": ("no rain", f"{HEAVY_RAIN_MM:.0f} mm of rain")}
 
@@ -49,11 +48,9 @@ def check_data(predictor: Predictor, samples: SampleSet, path: Path) -> None:
 def input_name(predictor: Predictor) -> str:
     """What the input of a classifier is called in tables."""
     without, seed = predictor.meta["settings"]["without"], predictor.meta["settings"]["seed"]
-    name = NO_WEATHER if predictor.stem.startswith("UNet_no-weather") else PREDICTED
-    if without and name == PREDICTED:
-        name += f" without {', '.join(without)}"
+    name = f"{PREDICTED} without {name_of(without)}" if without else PREDICTED
     if predictor.withheld:
-        name += f", {', '.join(predictor.withheld)} withheld"
+        name += f", {name_of(predictor.withheld)} withheld"
     return name if seed == 1 else f"{name}, seed {seed}"
 
 

@@ -188,15 +188,16 @@ def _cut_area(area: Area, places: Sequence[Place], cutting: Cutting, last: datet
     shape = (len(places), len(area.acquisitions), 2, cutting.patch, cutting.patch)
     images = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.float16, shape=shape)
     usable = np.zeros(shape[:2], bool)
+    parts = [(slice(p.row, p.row + cutting.patch), slice(p.col, p.col + cutting.patch)) for p in places]
     for number, acquisition in enumerate(tqdm(area.acquisitions, unit=" images", leave=False, disable=None)):
         whole = area.image(acquisition)
-        for index, place in enumerate(places):
-            patch = whole[:, place.row : place.row + cutting.patch, place.col : place.col + cutting.patch]
-            usable[index, number] = np.isfinite(patch).all()
-            images[index, number] = patch
+        holes = ~np.isfinite(whole).all(axis=0)
+        stored = whole.astype(np.float16)
+        for index, part in enumerate(parts):
+            usable[index, number] = not holes[part].any()
+            images[index, number] = stored[:, *part]
     images.flush()
     heights, covers = area.elevation(), area.cover()
-    parts = [(slice(p.row, p.row + cutting.patch), slice(p.col, p.col + cutting.patch)) for p in places]
     np.save(elevation, np.stack([heights[part] for part in parts]))
     np.save(cover, np.stack([covers[part] for part in parts]))
     without_elevation = [not np.isfinite(heights[part]).all() for part in parts]
