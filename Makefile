@@ -1,5 +1,6 @@
 # make demo      set up, then the whole study on simulated archives, below demo/
 # make studies   set up, then the demo of every study, below demo-studies/, with a report to look at
+# make change    set up, then the change study on a simulated series, below demo-change/
 # make test      set up, then ruff and every test
 # make install   set up only: .venv with what the commands need
 PYTHON ?= python3
@@ -8,8 +9,10 @@ DEMO := --study studies/demo.toml --out demo
 
 TABLES := demo-studies/tables
 EFFECTS := demo-studies/effects
+CHANGE := --study studies/demo_change.toml --out demo-change
+CONDITIONS := temperature snow precipitation incidence orbit satellite
 
-.PHONY: demo studies test install clean
+.PHONY: demo studies change test install clean
 
 demo: .venv/installed
 	rm -rf demo
@@ -30,6 +33,16 @@ studies: .venv/installed
 	$(BIN)/python compare_scores.py --study studies/demo_flaws.toml --out $(EFFECTS)
 	@echo "Reports: $(TABLES)/report.html  $(EFFECTS)/report.html"
 
+change: .venv/installed
+	$(BIN)/python detect_changes.py simulate $(CHANGE)
+	$(BIN)/python detect_changes.py import $(CHANGE)
+	$(BIN)/python detect_changes.py train $(CHANGE)
+	$(BIN)/python detect_changes.py train --without $(CONDITIONS) $(CHANGE)
+	$(BIN)/python detect_changes.py inject $(CHANGE)
+	$(BIN)/python detect_changes.py evaluate $(CHANGE)
+	$(BIN)/python detect_changes.py conditions $(CHANGE)
+	@echo "Series: demo-change/change/series  Scores, ROC curves, pictures: demo-change/change"
+
 install: .venv/installed
 
 test: .venv/installed-dev
@@ -47,4 +60,4 @@ test: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv demo demo-studies
+	rm -rf .venv demo demo-studies demo-change
