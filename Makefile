@@ -36,8 +36,8 @@ studies: .venv/installed
 change: .venv/installed
 	$(BIN)/python detect_changes.py simulate $(CHANGE)
 	$(BIN)/python detect_changes.py import $(CHANGE)
-	$(BIN)/python detect_changes.py train $(CHANGE)
-	$(BIN)/python detect_changes.py train --without $(CONDITIONS) $(CHANGE)
+	$(BIN)/python detect_changes.py train $(CHANGE) & told=$$!; \
+	$(BIN)/python detect_changes.py train --without $(CONDITIONS) $(CHANGE); untold=$$?; wait $$told && exit $$untold
 	$(BIN)/python detect_changes.py inject $(CHANGE)
 	$(BIN)/python detect_changes.py evaluate $(CHANGE)
 	$(BIN)/python detect_changes.py conditions $(CHANGE)

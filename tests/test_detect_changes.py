@@ -92,7 +92,9 @@ def test_conditions_without_a_simulated_series_say_what_the_prediction_does(done
     said = capsys.readouterr()
     assert "without it nothing says what truly changes" in said.err
     rows = table(done / "change" / "conditions.csv")
-    assert [(row["change"], row["band"]) for row in rows] == [(c, b) for c in ("orbit", "rain") for b in ("VV", "VH")]
+    found = [(row["change"], row["band"], row["cover"]) for row in rows]
+    covers = ("all", "forest", "field")
+    assert found == [(c, b, cover) for c in ("orbit", "rain") for b in ("VV", "VH") for cover in covers]
     assert all(row["correlation"] == "" and float(row["spread_db"]) >= 0 for row in rows)
     assert (done / "change" / "conditions_rain.png").exists()
 
@@ -190,3 +192,16 @@ def test_as_a_process_a_mistake_ends_with_status_2_and_help_names_every_part(tmp
     shown = subprocess.run([*command, "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
     assert all(f"    {name}" in shown.stdout for name in detect_changes.PARTS)
+
+
+def test_from_a_simulated_series_to_what_truly_changes(tmp_path, capsys):
+    run("simulate", "--areas", "1", "--size", "96", "--start", "2020-07-01", "--days", "100", out=tmp_path)
+    run("import", "--patch", "16", "--test-weeks", "4", "--val-weeks", "4", out=tmp_path)
+    run("train", *TRAIN, "--threads", "1", out=tmp_path)
+    run("conditions", "--samples", "30", out=tmp_path)
+    rows = {(row["change"], row["band"], row["cover"]): row for row in table(tmp_path / "change" / "conditions.csv")}
+    orbit, rain = rows["orbit", "VH", "forest"], rows["rain", "VV", "forest"]
+    assert float(orbit["true_spread_db"]) > 0.3  # slopes and edges change sides
+    assert float(rain["true_mean_db"]) > 0.1  # rain makes it brighter
+    assert -1 <= float(orbit["correlation"]) <= 1
+    assert "without it nothing says" not in capsys.readouterr().err

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from sarship.change import figures
+from sarship.change.cover import COVERS
 from sarship.change.earlier import CLOSEST
 from sarship.change.evaluation import COLUMNS, Score, Tally, comparable, predict
 from sarship.change.injection import Changed
 from sarship.change.predictor import Predictor, name_of, read_model
 from sarship.change.sample_set import SampleSet
+from sarship.change.series import POLARIZATIONS
 from sarship.change.what_if import (
-    HEAVY_RAIN_MM,
     MOST_CHANGED,
     Answer,
     Question,
@@ -27,8 +28,11 @@ from sarship.files import whole_file
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "studies" / "published" / "change_detection.csv"
 PREDICTED = "predicted image"  # "predicted image without weather" is in the published file, too
-CHANGED_COLUMNS = ("change", "band", "samples", "mean_db", "spread_db", "correlation", "slope", "share_where_changed")
-HEADS = {"orbit": ("its own orbit", "the other orbit"), "rain": ("no rain", f"{HEAVY_RAIN_MM:.0f} mm of rain")}
+CHANGED_COLUMNS = (
+    "change", "band", "cover", "samples", "pixels", "mean_db", "spread_db", "true_mean_db", "true_spread_db",
+    "correlation", "slope", "share_where_changed",
+)  # fmt: skip
+FEWEST_PIXELS = 100  # of a cover that something is said of
 
 
 def model_paths(folder: Path) -> list[Path]:
@@ -138,24 +142,32 @@ def ask_and_draw(
     shown = shown[: len(shown) // 2 + 1][:: max(1, len(shown) // 8)][: figures.MOST_SAMPLES]
     elevations = [samples.elevation(each.sample) for each in shown]
     path = folder / f"conditions_{question.name}.png"
-    figures.what_if(shown, HEADS[question.name], elevations, path, f"Only {question.title} is other")
-    return [_changed_row(question, answers, band) for band in range(2)]
+    figures.what_if(shown, question.heads, elevations, path, f"Only {question.title}")
+    covers = np.stack([samples.cover(each.sample) for each in answers])
+    kinds = {"all": np.ones_like(covers, bool)} | {name: covers == code for name, code in COVERS.items()}
+    return [
+        _changed_row(question, answers, band, name, chosen)
+        for band in range(2)
+        for name, chosen in kinds.items()
+        if chosen.sum() >= FEWEST_PIXELS
+    ]
 
 
-def _changed_row(question: Question, answers: Sequence[Answer], band: int) -> dict:
-    changes = np.stack([answer.change[band] for answer in answers])
-    row = {"change": question.name, "band": ("VV", "VH")[band], "samples": len(answers)}
-    row |= {"mean_db": f"{changes.mean():.3f}", "spread_db": f"{changes.std():.3f}"}
+def _changed_row(question: Question, answers: Sequence[Answer], band: int, cover: str, chosen: np.ndarray) -> dict:
+    """A row of conditions.csv. chosen: (n, p, p) bool, the pixels of a cover."""
+    changes = np.stack([answer.change[band] for answer in answers])[chosen]
+    row = {"change": question.name, "band": POLARIZATIONS[band], "cover": cover, "samples": len(answers)}
+    row |= {"pixels": changes.size, "mean_db": f"{changes.mean():.3f}", "spread_db": f"{changes.std():.3f}"}
     if answers[0].truth is None:
         return row
-    return row | {name: f"{value:.3f}" for name, value in agreement(answers, band).items()}
+    return row | {name: f"{value:.3f}" for name, value in agreement(answers, band, chosen).items()}
 
 
 def what_if_table(found: Mapping[str, list[dict]], path: Path) -> str:
     """Write conditions.csv and say what is in it."""
     rows = [row for part in found.values() for row in part]
     write_csv(rows, CHANGED_COLUMNS, path)
-    lines = [f"| {' | '.join(CHANGED_COLUMNS)} |", f"|---|---|{'---:|' * (len(CHANGED_COLUMNS) - 2)}"]
+    lines = [f"| {' | '.join(CHANGED_COLUMNS)} |", f"|---|---|---|{'---:|' * (len(CHANGED_COLUMNS) - 3)}"]
     lines += [f"| {' | '.join(str(row.get(name, '')) for name in CHANGED_COLUMNS)} |" for row in rows]
     lines += [
         "",

@@ -37,22 +37,34 @@ def no_rain(told: Acquisition) -> Acquisition:
 
 @dataclass(frozen=True)
 class Question:
-    """One condition, as it is told first and second, and the acquisitions that it is asked of."""
+    """One condition, as it is told first and second, in words and in fact, and the acquisitions it is asked of."""
 
     name: str
     title: str
+    heads: tuple[str, str]
     first: Change
     second: Change
     applies: Callable[[Acquisition], bool]
 
 
 QUESTIONS = {
-    "orbit": Question("orbit", "the orbit direction", lambda told: told, other_orbit, lambda told: True),
+    "orbit": Question(
+        "orbit",
+        "the orbit direction is other",
+        ("its own orbit", "the other orbit"),
+        lambda told: told,
+        other_orbit,
+        lambda told: True,
+    ),
     "rain": Question(
-        "rain", f"{HEAVY_RAIN_MM:.0f} mm of rain, and none", no_rain, heavy_rain,
+        "rain",
+        "the rain is other: none in four days, and much in the last",
+        ("no rain", f"{HEAVY_RAIN_MM:.0f} mm of rain"),
+        no_rain,
+        heavy_rain,
         lambda told: told.temperature_c >= WARM_C and told.snow_depth_cm == 0,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +118,22 @@ def with_truth(answers: Sequence[Answer], samples: SampleSet, series: Path, ques
     return [found[each.sample.name] for each in answers]
 
 
-def agreement(answers: Sequence[Answer], band: int) -> Mapping[str, float]:
-    """How the predicted change of a band fits the true one, over all pixels of all answers.
+def agreement(answers: Sequence[Answer], band: int, chosen: np.ndarray) -> Mapping[str, float]:
+    """How the predicted change of a band fits the true one, over the chosen pixels of all answers.
 
-    correlation: Pearson's. slope: of the predicted on the true change, 1 if it is all of it. share_where_changed: of
-    the predicted change's energy, what lies in the MOST_CHANGED pixels that truly change most; as much as MOST_CHANGED
-    says that it lies anywhere.
+    chosen: (n, p, p) bool. correlation: Pearson's. slope: of the predicted on the true change, 1 if it is all of it.
+    share_where_changed: of the predicted change's energy, what lies in the MOST_CHANGED pixels that truly change most;
+    as much as MOST_CHANGED says that it lies anywhere.
     """
-    predicted = np.concatenate([answer.change[band].ravel() for answer in answers]).astype(np.float64)
-    truth = np.concatenate([answer.truth[band].ravel() for answer in answers]).astype(np.float64)
+    predicted = np.stack([answer.change[band] for answer in answers])[chosen].astype(np.float64)
+    truth = np.stack([answer.truth[band] for answer in answers])[chosen].astype(np.float64)
     energy = np.square(predicted)
     # Of equals at the border, none: the share of pixels is at most MOST_CHANGED.
     most = np.argsort(-np.abs(truth), kind="stable")[: int(MOST_CHANGED * truth.size)]
     centred = truth - truth.mean()
     return {
+        "true_mean_db": float(truth.mean()),
+        "true_spread_db": float(truth.std()),
         "correlation": float(np.corrcoef(predicted, truth)[0, 1]),
         "slope": float((centred @ predicted) / (centred @ centred)),
         "share_where_changed": float(energy[most].sum() / energy.sum()),

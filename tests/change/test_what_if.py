@@ -17,16 +17,25 @@ def answer(change: np.ndarray, truth: np.ndarray) -> Answer:
 def test_agreement_of_a_prediction_that_is_right_half_of_it_and_unrelated():
     generator = np.random.default_rng(1)
     truth = generator.normal(size=(2, 40, 40)) ** 3
-    right = agreement([answer(truth, truth)], 1)
+    one, two = np.ones((1, 40, 40), bool), np.ones((2, 40, 40), bool)
+    right = agreement([answer(truth, truth)], 1, one)
     assert right["correlation"] == pytest.approx(1)
     assert right["slope"] == pytest.approx(1)
-    half = agreement([answer(truth / 2, truth), answer(truth / 2, truth)], 0)
+    half = agreement([answer(truth / 2, truth), answer(truth / 2, truth)], 0, two)
     assert half["correlation"] == pytest.approx(1)
     assert half["slope"] == pytest.approx(0.5)
     assert half["share_where_changed"] == pytest.approx(right["share_where_changed"], abs=0.02)
-    unrelated = agreement([answer(generator.normal(size=(2, 40, 40)), truth)], 0)
+    unrelated = agreement([answer(generator.normal(size=(2, 40, 40)), truth)], 0, one)
     assert abs(unrelated["correlation"]) < 0.1
     assert unrelated["share_where_changed"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_only_chosen_pixels_count():
+    truth = np.random.default_rng(2).normal(size=(2, 40, 40))
+    change, chosen = truth.copy(), np.zeros((1, 40, 40), bool)
+    chosen[0, :10] = True
+    change[:, 10:] = 99
+    assert agreement([answer(change, truth)], 0, chosen)["slope"] == pytest.approx(1)
 
 
 def test_only_the_one_condition_is_other():
