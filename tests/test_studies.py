@@ -11,6 +11,7 @@ import pytest
 
 import compare_scores
 import dataset_prep
+import detect_changes
 import grad_cams
 import interpret
 import predict
@@ -32,7 +33,10 @@ COMMANDS = {
     "compare_scores": compare_scores,
     "predict": predict,
     "interpret": interpret,
+    "detect_changes": detect_changes,
 }
+# First words of a command with parts that need nothing else; the table of a study is for all of them.
+PARTS = {"detect_changes": ("simulate", "import", "train", "inject", "evaluate", "conditions")}
 DATA = {"Fusar": "a", "OpenSARShip": "b", "Mixed": "c"}
 TABLES = {path: tomllib.loads(path.read_text()) for path in STUDIES}
 SCENES = [path for path, tables in TABLES.items() if "scenes" in tables.get("dataset_prep", {})]
@@ -59,7 +63,8 @@ def runs_of(study: str, *words: str, data: dict[str, str] = DATA) -> list:
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_every_key_of_every_study_is_an_option(study):
     for command in TABLES[study]:
-        COMMANDS[command].options(["--study", str(study)])
+        for part in PARTS.get(command, (None,)):
+            COMMANDS[command].options([*([part] if part else []), "--study", str(study)])
 
 
 def commands_in_comments(study: Path) -> list[list[str]]:
@@ -79,7 +84,7 @@ def test_there_is_a_demo_of_every_study_of_ships():
     names = {path.stem for path in set(STUDIES) - set(SCENES)} - {"demo"}
     full = {name for name in names if not name.startswith("demo_")}
     assert names == full | {f"demo_{name}" for name in full}
-    assert full == {"unbalanced", "transfer", "losses", "flaws"}
+    assert full == {"unbalanced", "transfer", "losses", "flaws", "change_detection"}
 
 
 @pytest.mark.parametrize(("study", "published"), [("unbalanced", 15), ("transfer", 135)])
