@@ -9,7 +9,7 @@ DEMO := --study studies/demo.toml --out demo
 
 TABLES := demo-studies/tables
 EFFECTS := demo-studies/effects
-CHANGE := --study studies/demo_change.toml --out demo-change
+CHANGE := --study studies/demo_change_detection.toml --out demo-change
 CONDITIONS := temperature snow precipitation incidence orbit satellite
 
 .PHONY: demo studies change test install clean

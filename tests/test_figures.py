@@ -12,6 +12,7 @@ from PIL import Image
 from sarship import figures
 from sarship.command import UserError
 from sarship.figures import SheetItem, confusion_matrix, contact_sheet, dataset_summary, learning_curve, overlay
+from tests.drawn import texts_of
 
 HISTORY = [
     {"epoch": 1, "train_loss": 1.2, "val_loss": 1.1, "val_macro_f1": 0.3},
@@ -25,15 +26,7 @@ WITHOUT_VAL = [row | {"val_loss": None, "val_macro_f1": None} for row in HISTORY
 @pytest.fixture
 def texts(monkeypatch) -> list[str]:
     """All that is written on the figures: every text artist as it is drawn."""
-    drawn: list[str] = []
-    save = figures.save_figure
-
-    def spy(figure, path):
-        drawn.extend(artist.get_text() for artist in figure.findobj(lambda artist: hasattr(artist, "get_text")))
-        save(figure, path)
-
-    monkeypatch.setattr(figures, "save_figure", spy)
-    return drawn
+    return texts_of(monkeypatch, figures)
 
 
 def size_of(path) -> tuple[int, int]:

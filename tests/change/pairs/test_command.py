@@ -13,6 +13,7 @@ from sarship.change.pairs.drawing import agreement_colours, difference_levels
 from sarship.command import UserError
 from tests.change.pairs.speckled import grey_levels, kappa_by_hand, pair, planted, write_png, write_tiff
 from tests.conftest import ROOT
+from tests.drawn import texts_of
 
 BEFORE, AFTER, CHANGED = planted()
 FILES = ["change_map.png", "difference.png", "picture.png", "scores.csv"]
@@ -175,15 +176,7 @@ def test_a_mistake_is_one_line_and_status_2(images, tmp_path):
 
 @pytest.fixture
 def texts(monkeypatch) -> list[str]:
-    drawn: list[str] = []
-    save = drawing.save_figure
-
-    def spy(figure, path):
-        drawn.extend(artist.get_text() for artist in figure.findobj(lambda artist: hasattr(artist, "get_text")))
-        save(figure, path)
-
-    monkeypatch.setattr(drawing, "save_figure", spy)
-    return drawn
+    return texts_of(monkeypatch, drawing)
 
 
 def test_the_picture_says_the_counts_of_the_table(images, tmp_path, texts):
