@@ -152,6 +152,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=0.0, metavar="RATE", help="after the first three blocks upwards")
     add("--epochs", type=int, default=50, metavar="N")
     add("--epoch-samples", type=int, default=0, metavar="N", help="training samples an epoch shows; 0: all")
+    add("--condition-noise", type=float, default=0.0, metavar="SPREADS",
+        help="added to measured conditions in training, so that dates are not known by heart")  # fmt: skip
     add("--batch-size", type=int, default=64, metavar="N")
     add("--learning-rate", type=float, default=1e-3, metavar="RATE")
     add("--weight-decay", type=float, default=0.01, metavar="DECAY")
@@ -169,6 +171,8 @@ def check_training(chosen: argparse.Namespace) -> None:
         raise UserError(f"--batch-size {chosen.batch_size}: batch norm needs 2 or more")
     if chosen.epoch_samples < 0 or chosen.epoch_samples == 1:
         raise UserError(f"--epoch-samples {chosen.epoch_samples}: must be 0, for all, or 2 or more")
+    if chosen.condition_noise < 0:
+        raise UserError(f"--condition-noise {chosen.condition_noise}: must be 0 or more")
     for name in ("stochastic_depth", "dropout"):
         if not 0 <= getattr(chosen, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(chosen, name)}: must be from 0 to below 1")
@@ -180,7 +184,7 @@ def run_train(chosen: argparse.Namespace) -> None:
     samples = read_samples(below(chosen, "samples"))
     if len(samples.of_split("train")) < 2:
         raise UserError(f"{samples.folder}: has one train sample; batch norm needs two")
-    recipe_names = ("epochs", "batch_size", "learning_rate", "weight_decay", "epoch_samples", "seed")
+    recipe_names = ("epochs", "batch_size", "learning_rate", "weight_decay", "epoch_samples", "seed", "condition_noise")
     recipe = ChangeRecipe(**{name: getattr(chosen, name) for name in recipe_names})
     network_settings = {name: getattr(chosen, name) for name in ("width", "stochastic_depth", "dropout")}
     without = list(left_out(chosen))

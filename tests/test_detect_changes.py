@@ -143,6 +143,7 @@ def test_masks_that_do_not_fit_are_refused_before_anything_is_predicted(done, tm
         (["import", "--cover", "wood=3"], "--cover wood=3: write it as forest=23,24"),
         (["train", "--batch-size", "1"], "--batch-size 1: batch norm needs 2"),
         (["train", "--dropout", "1"], "--dropout 1.0: must be from 0 to below 1"),
+        (["train", "--condition-noise", "-1"], "--condition-noise -1.0: must be 0 or more"),
         (["train", "--without", "moon"], "invalid choice: 'moon'"),
         (["inject", "--polygons", "0"], "--polygons must be 1 or more"),
         (["conditions", "--samples", "0"], "--samples 0: must be 1 or more"),

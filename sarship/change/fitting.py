@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset
 
+from sarship.change.conditions import FEATURES
 from sarship.change.sample_set import Sample, SampleSet
 from sarship.change.unet import UNet
 from sarship.device import Device
@@ -23,7 +24,12 @@ FINAL_SHARE = 0.01  # what is left of the learning rate in the last epoch
 
 @dataclass(frozen=True)
 class ChangeRecipe:
-    """How a U-Net is trained. epoch_samples: training samples that an epoch shows, drawn anew each time; 0 for all."""
+    """How a U-Net is trained. epoch_samples: training samples that an epoch shows, drawn anew each time; 0 for all.
+
+    condition_noise: standard deviation, in spreads over the training samples, of what is added to every number of the
+    conditions (not to orbit and satellite), anew in every batch: a few hundred dates can be told apart by their exact
+    weather, and what a network knows by heart of a date is of no use on another.
+    """
 
     epochs: int
     batch_size: int
@@ -31,6 +37,7 @@ class ChangeRecipe:
     weight_decay: float
     epoch_samples: int
     seed: int
+    condition_noise: float = 0.0
 
 
 class SampleReader(Dataset):
@@ -121,6 +128,8 @@ def _run_epoch(network, optimizer, reader: SampleReader, recipe: ChangeRecipe, d
     for index, (images, elevation, conditions, newest) in enumerate(batches(reader, order, recipe.batch_size, device)):
         share = schedule(epoch - 1 + index / steps, recipe.epochs, FINAL_SHARE)
         set_learning_rate(optimizer, recipe.learning_rate * share)
+        if recipe.condition_noise:
+            conditions = _noisy(conditions, recipe.condition_noise * network.condition_spread)
         with device.autocast():
             predicted = network(images, elevation, conditions)
         loss = mse_loss(network.scaled(predicted), network.scaled(newest))
@@ -129,6 +138,15 @@ def _run_epoch(network, optimizer, reader: SampleReader, recipe: ChangeRecipe, d
         optimizer.step()
         total += loss.detach() * len(newest)
     return total.item() / len(order)
+
+
+def _noisy(conditions: Tensor, deviation: Tensor) -> Tensor:
+    """Conditions (samples, 5, 12) with noise on those that are measured; deviation: (12,)."""
+    measured = torch.ones_like(deviation)
+    for name in ("orbit", "satellite"):
+        measured[FEATURES[name]] = 0
+    drawn = torch.randn(conditions.shape).to(conditions.device)  # on the CPU: the same on every device
+    return conditions + drawn * deviation * measured
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from sarship import epochs
 from sarship.change import fitting
-from sarship.change.conditions import FEATURES
+from sarship.change.conditions import FEATURES, VECTOR_LENGTH
 from sarship.change.fitting import ChangeRecipe, SampleReader, error_db, fit
 from sarship.change.sample_set import read_samples
 from sarship.change.samples import Cutting, cut
@@ -116,3 +116,18 @@ def test_another_seed_gives_other_weights_and_the_same_the_same(samples):
     first, again, other = (trained(samples, epochs=1, seed=seed)[0].last.weight for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_noise_is_on_what_is_measured_only_and_as_large_as_asked_for():
+    torch.manual_seed(1)
+    spread = torch.arange(1.0, VECTOR_LENGTH + 1)
+    noise = fitting._noisy(torch.zeros(4000, 5, VECTOR_LENGTH), 0.2 * spread).flatten(0, 1)
+    assert torch.allclose(noise[:, :7].std(dim=0), 0.2 * spread[:7], rtol=0.05)
+    assert not noise[:, FEATURES["orbit"]].any()
+    assert not noise[:, FEATURES["satellite"]].any()
+
+
+def test_training_with_noise_is_another_and_repeats(samples):
+    plain, noisy, again = (trained(samples, epochs=1, condition_noise=each)[0].last.weight for each in (0.0, 0.5, 0.5))
+    assert not torch.equal(plain, noisy)
+    assert torch.equal(noisy, again)
