@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The same examples in every run: a failure is there for everyone, and tomorrow.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples in every run: a failure is there for everyone, and tomorrow. No deadline: a busy machine is no bug.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 # Started in the background of a script, pytest would hand on that Ctrl-C is ignored, and tests send it.
