@@ -65,12 +65,17 @@ def learning_curve(history: Sequence[dict], picked_epoch: int, path: Path, title
     scores.plot(table["epoch"], 100 * table["val_macro_f1"], "s--", color=VERMILION, markersize=3, label="val")
     scores.set(xlabel="Epoch", ylabel="Macro F1 (%)", ylim=(0, 100))
     for axes in (losses, scores):
-        axes.axvline(picked_epoch, color="0.35", linewidth=1, linestyle=":", label=f"kept: epoch {picked_epoch}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize="small")
+        mark_kept_epoch(axes, picked_epoch)
     figure.suptitle(title)
     save_figure(figure, path)
+
+
+def mark_kept_epoch(axes: Axes, picked_epoch: int) -> None:
+    """A line at the epoch whose weights are kept, on axes over epochs; grid and legend."""
+    axes.axvline(picked_epoch, color="0.35", linewidth=1, linestyle=":", label=f"kept: epoch {picked_epoch}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small")
 
 
 def confusion_matrix(

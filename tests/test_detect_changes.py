@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.transform import from_origin
 
 import detect_changes
+from sarship.change.scene_report import read_mask
+from sarship.change.series import read_area
 from sarship.command import UserError
 from tests.change.small_series import write_area, write_raster
 from tests.conftest import ROOT
@@ -206,3 +209,14 @@ def test_from_a_simulated_series_to_what_truly_changes(tmp_path, capsys):
     assert float(rain["true_mean_db"]) > 0.1  # rain makes it brighter
     assert -1 <= float(orbit["correlation"]) <= 1
     assert "without it nothing says" not in capsys.readouterr().err
+
+
+def test_a_mask_of_another_place_is_refused_and_one_without_a_place_is_taken(done, tmp_path):
+    area = read_area(done / "change" / "series" / "a")
+    values = np.zeros((1, 112, 96), np.uint8)
+    values[0, 0, 0] = 1
+    write_raster(tmp_path / "mask.tif", values, transform=from_origin(500_000, 7_000_000, 10, 10))
+    with pytest.raises(UserError, match=r"mask\.tif: lies elsewhere"):
+        read_mask(tmp_path / "mask.tif", area)
+    write_raster(tmp_path / "mask.tif", values, crs=None, transform=None)
+    assert read_mask(tmp_path / "mask.tif", area).sum() == 1

@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from sarship.change.what_if import Answer
-from sarship.figures import BLUE, GREEN, VERMILION, new_figure, save_figure
+from sarship.figures import BLUE, GREEN, VERMILION, mark_kept_epoch, new_figure, save_figure
 
 # Okabe and Ito, as those of figures.py; the rest of their table for further lines.
 LINES = (VERMILION, BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -33,10 +33,7 @@ def learning(history: Sequence[dict], picked_epoch: int, path: Path, title: str)
     error.plot(epochs, [row["val_rmse_db"] for row in history], "s--", color=VERMILION, markersize=3)
     error.set(xlabel="Epoch", ylabel="Validation error (RMSE, dB)")
     for axes in (loss, error):
-        axes.axvline(picked_epoch, color="0.35", linewidth=1, linestyle=":", label=f"kept: epoch {picked_epoch}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize="small")
+        mark_kept_epoch(axes, picked_epoch)
     figure.suptitle(title)
     save_figure(figure, path)
 

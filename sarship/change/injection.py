@@ -4,7 +4,6 @@ Alatalo, Sipola and Rantonen, IEEE TGRS 61, 2023, section IV: a shift in decibel
 forest gets the distribution of the open land around.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from sarship.change.cover import BOG, FIELD, FOREST
 from sarship.change.sample_set import Sample, SampleSet
+from sarship.change.samples import named_generator
 from sarship.command import UserError
 from sarship.files import whole_folder
 
@@ -125,7 +125,7 @@ def inject(samples: SampleSet, injection: Injection, folder: Path, options: dict
     kept, images, masks = [], [], []
     left_out = {"without forest": 0, "without open land": 0}
     for sample in tqdm(samples.of_split("test"), unit=" samples", disable=None):
-        generator = np.random.default_rng([injection.seed, _number_of(sample.name)])
+        generator = named_generator(injection.seed, sample.name)
         forest = samples.cover(sample) == FOREST
         mask = change_mask(forest, injection, generator)
         if not mask.any() or mask.all():
@@ -152,11 +152,6 @@ def inject(samples: SampleSet, injection: Injection, folder: Path, options: dict
         (written / "samples.csv").write_text("".join(["sample,changed_pixels\n", *lines]))
         (written / "options.json").write_text(json.dumps(options, indent=1, sort_keys=True) + "\n")
     return {"changed": len(kept)} | left_out
-
-
-def _number_of(name: str) -> int:
-    """What a sample draws depends on its name, not on which other samples there are."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def read_changed(samples: SampleSet, folder: Path) -> Changed:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from rasterio.windows import Window
 from tqdm import tqdm
 
 from sarship.change.conditions import Acquisition
@@ -54,9 +53,6 @@ class Place:
     col: int
     split: str
 
-    def window(self, patch: int) -> Window:
-        return Window(self.col, self.row, patch, patch)
-
 
 def check_cutting(cutting: Cutting) -> None:
     """UserError for options that cannot be."""
@@ -89,7 +85,7 @@ def places_of(area: Area, cutting: Cutting) -> list[Place]:
         )
     test = min(max(1, round(cutting.test_share * count)), count - 2)
     val = min(max(1, round(cutting.val_share * count)), count - test - 1)
-    start = int(_generator(cutting.seed, area.name).integers(count))
+    start = int(named_generator(cutting.seed, area.name).integers(count))
     splits = ["test"] * test + ["val"] * val + ["train"] * (count - test - val)
     splits = [splits[(i - start) % count] for i in range(count)]
     return [
@@ -98,7 +94,8 @@ def places_of(area: Area, cutting: Cutting) -> list[Place]:
     ]
 
 
-def _generator(seed: int, text: str) -> np.random.Generator:
+def named_generator(seed: int, text: str) -> np.random.Generator:
+    """Random numbers that depend on a seed and a name, not on which others there are."""
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")])
 
 

@@ -15,7 +15,7 @@ from sarship.change.detection import ScoreCounts
 from sarship.change.earlier import choose_earlier
 from sarship.change.predictor import load_predictor
 from sarship.change.scene import earlier_of, predicted_strips
-from sarship.change.series import POLARIZATIONS, SCALES, Area, opened, read_area
+from sarship.change.series import POLARIZATIONS, SCALES, Area, check_grid, opened, read_area
 from sarship.command import UserError
 from sarship.device import Device
 from sarship.files import whole_folder
@@ -73,6 +73,8 @@ def read_mask(path: Path, area: Area) -> np.ndarray:
             raise UserError(
                 f"{path}: has {dataset.height} x {dataset.width} pixels, the area {area.rows} x {area.cols}"
             )
+        if dataset.crs is not None:  # a mask from a drawing program says no place
+            check_grid(dataset, path, (area.rows, area.cols, area.crs, area.transform))
         values = dataset.read(1)
     found = set(np.unique(values).tolist())
     if not found <= {0, 1, 255} or {1, 255} <= found:

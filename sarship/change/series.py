@@ -94,7 +94,7 @@ def read_area(folder: Path, scale: str = "auto", cover_values: Mapping[str, Sequ
         path = folder / each.file
         _refuse_outside(folder, path)
         with opened(path) as dataset:
-            _check_grid(dataset, path, grid)
+            check_grid(dataset, path, grid)
             _band_numbers(dataset, path)
             if scale == "auto" and _looks_linear(dataset, path):
                 linear.append(each)
@@ -105,7 +105,7 @@ def read_area(folder: Path, scale: str = "auto", cover_values: Mapping[str, Sequ
     has_cover = (folder / LAND_COVER).exists()
     if has_cover:
         with opened(folder / LAND_COVER) as dataset:
-            _check_grid(dataset, folder / LAND_COVER, grid)
+            check_grid(dataset, folder / LAND_COVER, grid)
     values = (cover_values or {name: (code,) for name, code in COVERS.items()}) if has_cover else None
     return Area(folder, tuple(acquisitions), *grid, is_linear, values)
 
@@ -181,7 +181,7 @@ def _band_numbers(dataset, path: Path) -> list[int]:
     return [1, 2]
 
 
-def _check_grid(dataset, path: Path, grid: tuple) -> None:
+def check_grid(dataset, path: Path, grid: tuple) -> None:
     """UserError unless a raster has the size, projection and place of elevation.tif."""
     rows, cols, crs, transform = grid
     if (dataset.height, dataset.width) != (rows, cols):

@@ -9,6 +9,9 @@ from rasterio.transform import from_origin
 
 from sarship.change.conditions import ORBITS, Acquisition, write_acquisitions
 from sarship.change.cover import FIELD, FOREST, WATER
+from sarship.change.sample_set import SampleSet, read_samples
+from sarship.change.samples import Cutting, cut
+from sarship.change.series import read_area
 
 START = datetime(2020, 1, 1, 15, 54)
 DAYS_APART = 3
@@ -78,5 +81,7 @@ def write_acquisitions_of(folder: Path, own: list[Acquisition]) -> None:
     write_acquisitions(folder / "acquisitions.csv", own)
 
 
-# import, for a series of 36 images at three days' distance: six weeks each for val and test
-IMPORT = ("--patch", "16", "--gap", "0", "--test-weeks", "4", "--val-weeks", "4", "--test-share", "0.3")
+def cut_area(folder: Path) -> SampleSet:
+    """The samples of one area, cut into places of 16 pixels below `folder`."""
+    cut([read_area(write_area(folder / "a"))], Cutting(16, 0, 4, 4, 0.3, 0.1, 60, 1), folder / "samples", {"patch": 16})
+    return read_samples(folder / "samples")

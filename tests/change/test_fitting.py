@@ -10,12 +10,9 @@ from sarship import epochs
 from sarship.change import fitting
 from sarship.change.conditions import FEATURES, VECTOR_LENGTH
 from sarship.change.fitting import ChangeRecipe, SampleReader, error_db, fit
-from sarship.change.sample_set import read_samples
-from sarship.change.samples import Cutting, cut
-from sarship.change.series import read_area
 from sarship.change.unet import UNet
 from sarship.device import choose_device
-from tests.change.small_series import write_area
+from tests.change.small_series import cut_area
 
 CPU = choose_device("cpu", "float32")
 RECIPE = ChangeRecipe(epochs=8, batch_size=8, learning_rate=3e-3, weight_decay=0.01, epoch_samples=0, seed=1)
@@ -32,10 +29,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fitting")
-    area = read_area(write_area(folder / "a"))
-    cut([area], Cutting(16, 0, 4, 4, 0.3, 0.1, 60, 1), folder / "samples", {"patch": 16})
-    return read_samples(folder / "samples")
+    return cut_area(tmp_path_factory.mktemp("fitting"))
 
 
 def trained(samples, checkpoint=None, **changes) -> tuple[UNet, epochs.Progress]:

@@ -25,17 +25,14 @@ from sarship.change.sample_set import read_samples
 from sarship.change.samples import Cutting, cut
 from sarship.change.series import read_area
 from sarship.command import UserError
-from tests.change.small_series import write_area
+from tests.change.small_series import cut_area, write_area
 
 SHIFT = Injection("shift", -2.5, 5, 0.5, 1)
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("injection")
-    area = read_area(write_area(folder / "a"))
-    cut([area], Cutting(16, 0, 4, 4, 0.3, 0.1, 60, 1), folder / "samples", {"patch": 16})
-    return read_samples(folder / "samples")
+    return cut_area(tmp_path_factory.mktemp("injection"))
 
 
 @given(some.integers(0, 2**32), some.integers(16, 128), some.floats(8, 60))

@@ -9,11 +9,9 @@ import rasterio
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from sarship.change.pairs.reading import Raster, check_same_grid, read_bytes
+from sarship.change.pairs.reading import TIFF_STARTS, Raster, check_same_grid, read_bytes
 from sarship.command import UserError
 from sarship.readers.images import MAX_PIXELS, ImageError, decode_image
-
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_mask(path: Path, like: Raster) -> np.ndarray:
@@ -24,7 +22,7 @@ def read_mask(path: Path, like: Raster) -> np.ndarray:
     """
     data = read_bytes(path)
     try:
-        forms, georeferenced = _tiff(path) if data.startswith(_TIFF_STARTS) else (_picture(data), (None, None))
+        forms, georeferenced = _tiff(path) if data.startswith(TIFF_STARTS) else (_picture(data), (None, None))
     except (ImageError, RasterioError) as error:
         raise UserError(f"{path}: {error if isinstance(error, ImageError) else 'is damaged, or no TIFF'}") from error
     form = next((form for form in forms if _is_binary(form)), None)

@@ -21,7 +21,7 @@ from sarship.readers.images import GREY_REPEATED, MAX_PIXELS, ImageError, decode
 
 SCALES = ("auto", "linear", "db")
 SMALLEST_SIDE = 16  # pixels; three times the neighbourhood of the clustering, and little more
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_START, _PNG_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24  # PNG specification, 11.2.1
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -110,7 +110,7 @@ def read_raster(path: Path, nodata: float | None = None) -> Raster:
     """One image; colours whose bands differ become their luma. Raises UserError."""
     data = read_bytes(path)
     try:
-        if data.startswith(_TIFF_STARTS):
+        if data.startswith(TIFF_STARTS):
             raster = _by_rasterio(path)
         elif data.startswith(_PNG_START) and data[_PNG_DEPTH_AT : _PNG_DEPTH_AT + 1] == b"\x10":
             raster = _deep_png(path, data)
