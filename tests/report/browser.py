@@ -74,6 +74,17 @@ class Browser:
         """Wait for two frames: observers and pending layout have had their turn."""
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
 
+    def wait_for(self, script: str, value: Any) -> None:
+        """Frame by frame until the script's value is this one. A busy machine may need many frames for a click.
+
+        Raises BrowserError, with the value that stayed, after SECONDS.
+        """
+        deadline = time.monotonic() + SECONDS
+        while (seen := self.evaluate(script)) != value:
+            if time.monotonic() > deadline:
+                raise BrowserError(f"{script} stayed {seen!r} and never became {value!r}")
+            self.settle()
+
     def evaluate(self, script: str) -> Any:
         """The value of a script in the page, promises awaited. Raises BrowserError for what it throws."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
@@ -123,9 +134,13 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """A press of the mouse in the middle of the first element of the selector."""
-        found = f"const it = document.querySelector({json.dumps(selector)}); it.scrollIntoView({{block: 'center'}});"
-        middle = "const box = it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2];"
-        x, y = self.evaluate(f"(() => {{ {found} {middle} }})()")
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{found}.scrollIntoView({{block: 'center'}})")
+        self.settle()  # what follows the scroll may move the element once more
+        x, y = self.evaluate(
+            f"(() => {{ const box = {found}.getBoundingClientRect();"
+            " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+        )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -187,8 +187,7 @@ def test_a_marked_row_keeps_its_reason_when_it_moves(sortable):
 def test_folded_tables_open_at_a_click(rich):
     assert rich.evaluate("document.querySelector('details table').checkVisibility()") is False
     rich.click("details summary")
-    rich.settle()
-    assert rich.evaluate("document.querySelector('details table').checkVisibility()") is True
+    rich.wait_for("document.querySelector('details table').checkVisibility()", True)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -353,9 +352,7 @@ def test_the_contents_follow_the_reader(rich):
         rich.resize(width)
         for place in (3, 7):
             rich.click(f"nav li:nth-child({place + 1}) a")
-            rich.settle()
-            rich.settle()
-            assert rich.evaluate(current) == rich_sections()[place].title
+            rich.wait_for(current, rich_sections()[place].title)
             heading = rich.evaluate(f"document.querySelectorAll('h2')[{place}].getBoundingClientRect().top")
             covered = (
                 rich.evaluate("document.querySelector('nav').getBoundingClientRect().bottom") if width == 360 else 0
