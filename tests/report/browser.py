@@ -135,8 +135,8 @@ class Browser:
     def click(self, selector: str) -> None:
         """A press of the mouse in the middle of the first element of the selector."""
         found = f"document.querySelector({json.dumps(selector)})"
-        self.evaluate(f"{found}.scrollIntoView({{block: 'center'}})")
-        self.settle()  # what follows the scroll may move the element once more
+        self.evaluate(f"{found}.scrollIntoView({{block: 'nearest', inline: 'nearest'}})")
+        self.settle()  # a page that follows its reader may move the element once more
         x, y = self.evaluate(
             f"(() => {{ const box = {found}.getBoundingClientRect();"
             " return [box.x + box.width / 2, box.y + box.height / 2]; })()"

@@ -360,6 +360,16 @@ def test_the_contents_follow_the_reader(rich):
             assert covered <= heading <= 800
 
 
+def test_the_page_stays_where_it_is_while_the_contents_take_the_focus(rich):
+    rich.resize(360)
+    rich.evaluate("window.scrollTo(0, 3000)")
+    rich.settle()
+    for place in (0, 3, 7):
+        rich.evaluate(f"document.querySelectorAll('nav a')[{place}].focus()")
+        rich.settle()
+        assert rich.evaluate("window.scrollY") == 3000
+
+
 def test_the_curve_whose_name_is_pointed_at_stands_out(rich):
     rich.evaluate("document.querySelector('.curves .legend li:nth-child(2)').dispatchEvent(new Event('pointerenter'))")
     curves = "Array.from(document.querySelector('.curves').querySelectorAll('.curve')"
