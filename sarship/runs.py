@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sarship.checkpoint import Checkpoint, refuse_other_settings
 from sarship.command import UserError
-from sarship.files import whole_file
 from sarship.names import run_stem
+from sarship.tensor_files import DamagedError, check_tensors, load_tensors, save_tensors
 
 FORMAT = 2  # of model files; older ones cannot say which flaws their runs had
 
@@ -54,9 +55,9 @@ class Run:
     def path(self, out: Path) -> Path:
         return model_path(out, self.stem)
 
-    def checkpoint(self, out: Path) -> Path:
-        """Where the run keeps its state between epochs; other settings have another file."""
-        return model_path(out, f".{self.stem}-{digest(self.settings)}.partial")
+    def checkpoint(self, out: Path) -> Checkpoint:
+        """Where the run keeps its state between epochs."""
+        return Checkpoint.beside(self.path(out), self.settings)
 
 
 def model_path(out: Path, stem: str) -> Path:
@@ -73,19 +74,8 @@ def is_done(run: Run, out: Path) -> bool:
     path = run.path(out)
     if not path.exists():
         return False
-    found = read_run(path)["meta"]["settings"]
-    for name in sorted(found.keys() | run.settings.keys()):
-        if found.get(name) != run.settings.get(name):
-            raise UserError(
-                f"{path}: was made with {name} = {_short(found.get(name))}, not {_short(run.settings.get(name))}; "
-                "replace it with --overwrite or choose another --out"
-            )
+    refuse_other_settings(path, read_run(path)["meta"]["settings"], run.settings)
     return True
-
-
-def _short(value) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:36]}..."
 
 
 def write_run(
@@ -105,22 +95,23 @@ def write_run(
     content = {"format": FORMAT, "state": dict(state), "meta": dict(meta), "history": history, "tests": probabilities}
     if familiarity is not None:
         content["familiarity"] = dict(familiarity)
-    with whole_file(path) as written:
-        torch.save(content, written)
+    save_tensors(path, content)
 
 
 def read_run(path: Path) -> dict:
-    """state, meta, history and tests of a model file; weights stay on disk until they are used.
+    """state, meta, history and tests of a model file; weights stay on disk until `state_of` is asked for them.
 
-    Raises UserError if it is none, or one of an older form.
+    Raises UserError if it is none, one that is damaged, or one of an older form.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load_tensors(path, mapped=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such model file; train it with test_models.py") from error
-    except Exception as error:  # torch.load raises many unrelated types for a damaged or foreign file
-        raise UserError(f"{path}: is no trained model of this project ({type(error).__name__})") from error
-    if not isinstance(content, dict) or not {"state", "meta", "history", "tests"} <= content.keys():
+    except (OSError, DamagedError) as error:
+        raise UserError(
+            f"{path}: is no trained model of this project, or damaged ({error}); remove it and train it again"
+        ) from error
+    if not {"state", "meta", "history", "tests"} <= content.keys():
         raise UserError(f"{path}: is no trained model of this project")
     if content.get("format") != FORMAT:
         raise UserError(f"{path}: is of an older form; train it again with --overwrite, or remove it")
@@ -128,7 +119,11 @@ def read_run(path: Path) -> dict:
 
 
 def state_of(content: Mapping, path: Path) -> dict:
-    """The weights in a model file's content. Raises UserError if they were not kept."""
+    """The weights in a model file's content. Raises UserError if they were not kept, or are damaged."""
+    try:
+        check_tensors(path)
+    except (OSError, DamagedError) as error:
+        raise UserError(f"{path}: its weights cannot be used ({error}); remove it, and train it again") from error
     if not content["state"]:
         raise UserError(f"{path}: was made with --no-weights; train it again with --weights --overwrite")
     return content["state"]

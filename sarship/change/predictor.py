@@ -11,7 +11,7 @@ from sarship.change.conditions import FEATURES, WEATHER, Acquisition
 from sarship.change.unet import UNet
 from sarship.command import UserError
 from sarship.device import Device
-from sarship.files import whole_file
+from sarship.tensor_files import DamagedError, load_tensors, save_tensors
 
 FORMAT = "predicted-image-1"
 
@@ -69,19 +69,20 @@ class Predictor:
 def write_model(path: Path, network: UNet, meta: Mapping, history: Sequence[dict]) -> None:
     """Write a model file: tensors and plain values only, so that it loads with weights_only=True."""
     state = {key: value.cpu() for key, value in network.state_dict().items()}
-    with whole_file(path) as written:
-        torch.save({"format": FORMAT, "state": state, "meta": dict(meta), "history": list(history)}, written)
+    save_tensors(path, {"format": FORMAT, "state": state, "meta": dict(meta), "history": list(history)})
 
 
 def read_model(path: Path) -> dict:
     """format, state, meta and history of a model file. Raises UserError if it is none; nothing in it is executed."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such model; run detect_changes.py train") from error
-    except Exception as error:  # torch.load raises many unrelated types for a damaged or foreign file
-        raise UserError(f"{path}: is no model of this study ({type(error).__name__})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    except (OSError, DamagedError) as error:
+        raise UserError(
+            f"{path}: is no model of this study, or damaged ({error}); remove it and run detect_changes.py train"
+        ) from error
+    if content.get("format") != FORMAT:
         raise UserError(f"{path}: is no model of this study; run detect_changes.py train")
     return content
 
