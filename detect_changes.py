@@ -36,6 +36,7 @@ from sarship.change.samples import Cutting, check_cutting, cut
 from sarship.change.series import SCALES, find_areas, read_area, refuse_overlaps
 from sarship.change.simulator import command as simulator
 from sarship.change.what_if import QUESTIONS
+from sarship.checkpoint import Checkpoint, refuse_other_settings
 from sarship.command import UserError, log, parse, parts_parser, run_command
 from sarship.device import arrange_memory, choose_device
 from sarship.runs import digest
@@ -82,13 +83,7 @@ def is_done(path: Path, wanted: dict, found: Callable[[], dict], chosen: argpars
     """Whether `path` was made with the wanted settings. UserError, which names one, if it was made with others."""
     if not path.exists() or chosen.overwrite:
         return False
-    there = found()
-    for name in sorted(wanted.keys() | there.keys()):
-        if wanted.get(name) != there.get(name):
-            raise UserError(
-                f"{path}: was made with {name} = {there.get(name)}, not {wanted.get(name)}; replace it with "
-                "--overwrite or choose another --out"
-            )
+    refuse_other_settings(path, found(), wanted)
     print(f"{path} is up to date (--overwrite makes it again)")
     return True
 
@@ -198,13 +193,12 @@ def run_train(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads or torch.get_num_threads())
     torch.manual_seed(chosen.seed)
     network = build(settings)
-    checkpoint = path.with_name(f".{stem}-{digest(settings)}.partial.pt")
+    checkpoint = Checkpoint.beside(path, settings)
     log(f"{stem}: {sum(each.numel() for each in network.parameters()) / 1e6:.1f} million weights, {device.name}")
     progress = fit(network, samples, recipe, device, checkpoint)
     meta = {"settings": settings, "picked_epoch": progress.best_epoch, "seconds": progress.seconds}
     write_model(path, network, meta, progress.history)
-    for leftover in path.parent.glob(f".{stem}-*.partial.pt"):
-        leftover.unlink()
+    checkpoint.remove()
     reporting.learning_of(path, progress.history, progress.best_epoch)
     best = progress.history[progress.best_epoch - 1]["val_rmse_db"]
     print(f"{path}: {progress.seconds:.0f} s, validation error {best:.3f} dB in epoch {progress.best_epoch}")

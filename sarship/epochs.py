@@ -6,29 +6,30 @@ What an epoch shows, how it is judged and which one is best is for the study to 
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sarship.files import whole_file
+from sarship.checkpoint import Checkpoint
+from sarship.command import UserError, log
 
-CHECKPOINT_SECONDS = 60  # at most this much work is lost when a run is killed in the middle
+LARGEST_SAVING_SHARE = 0.05  # of the time that saving its state may take a run; else it does so after every epoch
 
 
 @dataclass
 class Progress:
-    """State between epochs: all that a killed run needs to go on."""
+    """State between epochs: all that a killed run needs to go on. stopped: why it ended early, or ""."""
 
     epoch: int = 0
     history: list[dict] = field(default_factory=list)
     best_epoch: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)  # without what no epoch changes
     seconds: float = 0.0
+    stopped: str = ""
 
 
 def train_epochs(
@@ -39,7 +40,7 @@ def train_epochs(
     validate: Callable[[], dict],
     rank: Callable[[dict], tuple],
     learnt_state: Callable[[], dict[str, Tensor]],
-    checkpoint: Path | None,
+    checkpoint: Checkpoint | None,
     shown: str,
     started: float,
 ) -> Progress:
@@ -49,25 +50,31 @@ def train_epochs(
     highest is best, and the first of equals. learnt_state: a copy of what epochs change. checkpoint: where state is
     kept between epochs; a run that finds it there goes on from it. Whoever keeps the result removes it. shown: the
     column beside the loss on the progress bar. started: time.monotonic() when the run's work began.
-    Returns the progress; its history has epoch, train_loss and what `validate` adds.
+    Returns the progress; its history has epoch, train_loss and what `validate` adds. An epoch whose loss is no finite
+    number ends the run, and is not in it. Raises UserError if that is the first one.
     """
     progress = _resume(checkpoint, network, optimizer)
-    saved_at = started
+    saved_at, saving_seconds = started, 0.0
     with tqdm(total=epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
         while progress.epoch < epochs:
+            row = {"epoch": progress.epoch + 1, "train_loss": run_epoch(progress.epoch + 1)}
+            row |= validate() if math.isfinite(row["train_loss"]) else {}
+            if not all(value is None or math.isfinite(value) for value in row.values()):
+                _stop(progress)
+                break
             progress.epoch += 1
-            train_loss = run_epoch(progress.epoch)
-            progress.history.append({"epoch": progress.epoch, "train_loss": train_loss, **validate()})
+            progress.history.append(row)
             if is_best(progress, rank):
                 progress.best_epoch = progress.epoch
                 progress.best_state = learnt_state()
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
             bar.update()
-            bar.set_postfix({"loss": f"{train_loss:.3f}", shown: progress.history[-1][shown]})
-            if checkpoint is not None and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            bar.set_postfix({"loss": f"{row['train_loss']:.3f}", shown: row[shown]})
+            if checkpoint is not None and saving_seconds <= LARGEST_SAVING_SHARE * (time.monotonic() - saved_at):
                 _save(checkpoint, network, optimizer, progress)
                 saved_at = time.monotonic()
+                saving_seconds = saved_at - started
     network.load_state_dict(network.state_dict() | progress.best_state)
     return progress
 
@@ -95,21 +102,25 @@ def is_best(progress: Progress, rank: Callable[[dict], tuple]) -> bool:
     return not progress.best_epoch or rank(progress.history[-1]) > rank(progress.history[progress.best_epoch - 1])
 
 
-def _save(checkpoint: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    state: Mapping = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": asdict(progress),
-    }
-    with whole_file(checkpoint) as path:
-        torch.save(state, path)
+def _stop(progress: Progress) -> None:
+    """End a run whose loss is no finite number. UserError if there is no epoch to keep."""
+    progress.stopped = f"loss not finite in epoch {progress.epoch + 1}"
+    if not progress.history:
+        raise UserError(f"{progress.stopped}; try a lower --learning-rate")
+    log(f"warning: {progress.stopped}: the run ends with the weights of epoch {progress.best_epoch}")
 
 
-def _resume(checkpoint: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Progress from `checkpoint`, with network and optimizer put back; fresh if there is none."""
-    if checkpoint is None or not checkpoint.exists():
+def _save(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    # Everything random is drawn anew in each epoch from `epoch_seed`, so no generator has a state worth keeping.
+    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(progress)}
+    checkpoint.save(state)
+
+
+def _resume(checkpoint: Checkpoint | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Progress from `checkpoint`, with network and optimizer put back; fresh if there is none to go on from."""
+    state = checkpoint.load() if checkpoint else None
+    if state is None:
         return Progress()
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])

@@ -8,13 +8,13 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sarship.augment import AUGMENTATIONS, draw_flips
+from sarship.checkpoint import Checkpoint
 from sarship.device import Device
 from sarship.epochs import Progress, epoch_seed, schedule, set_learning_rate, train_epochs
 from sarship.features import FeatureStore, chip_keys
@@ -89,7 +89,7 @@ def fit(
     val: LabelledChips,
     recipe: Recipe,
     device: Device,
-    checkpoint: Path | None,
+    checkpoint: Checkpoint | None,
     store: FeatureStore = IN_MEMORY,
 ) -> Progress:
     """Train `network` in place; it ends with the weights of its best epoch on `val`.

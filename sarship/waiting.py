@@ -48,6 +48,8 @@ def drop_weights(trained: list[Run], waiting: list[Run], out: Path) -> list[Run]
 def listing(runs: list[Run], waiting: list[Run], out: Path) -> str:
     """Every run of the command with its state, for --list."""
     names = {run.stem for run in waiting}
-    states = ["done" if run.stem not in names else "begun" if run.checkpoint(out).exists() else "to do" for run in runs]
+    states = [
+        "done" if run.stem not in names else "begun" if run.checkpoint(out).path.exists() else "to do" for run in runs
+    ]
     lines = [f"{state:<6} {run.stem}" for state, run in zip(states, runs, strict=True)]
     return "\n".join([*lines, f"{len(runs) - len(waiting)} of {len(runs)} runs are done"])

@@ -168,7 +168,7 @@ def test_known_scenes_are_not_torn_apart(tmp_path):
 def test_a_killed_run_of_the_recipe_goes_on_to_the_same_figures(tmp_path, monkeypatch):
     out = make_scenes(tmp_path)
     words = [*SCENE_WORDS, "--optimizer", "sgd", "--augment", "land_use", "--redeal", "--epochs", "3"]
-    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(epochs, "LARGEST_SAVING_SHARE", 1e9)
     run_epoch, calls = training._Epochs.run, []
 
     def killed(self, epoch):

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models import build
 from sarship import epochs, training
 from sarship.augment import AUGMENTATIONS
+from sarship.checkpoint import Checkpoint
 from sarship.device import choose_device
 from sarship.feeding import WholeNetwork
 from sarship.losses import COSINE_LOSSES, LOSSES
@@ -162,7 +163,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch, killed_in, changes):
     train, val = bars(48, 1), bars(12, 2)
     wanted = recipe(**changes)
-    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)  # keep the state of every epoch
+    monkeypatch.setattr(epochs, "LARGEST_SAVING_SHARE", 1e9)  # keep the state of every epoch
 
     def fresh() -> nn.Module:
         torch.manual_seed(0)
@@ -177,7 +178,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
             raise KeyboardInterrupt
         return run_epoch(self, epoch)
 
-    checkpoint = tmp_path / "state.pt"
+    checkpoint = Checkpoint(tmp_path / "state.pt", {})
     monkeypatch.setattr(training._Epochs, "run", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(fresh(), train, val, wanted, CPU, checkpoint)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from sarship.change.conditions import FEATURES
 from sarship.change.sample_set import Sample, SampleSet
 from sarship.change.unet import UNet
+from sarship.checkpoint import Checkpoint
 from sarship.device import Device
 from sarship.epochs import Progress, epoch_seed, schedule, set_learning_rate, train_epochs
 
@@ -86,7 +86,9 @@ def fit_scaling(network: UNet, samples: SampleSet, train: Sequence[Sample], seed
     network.condition_spread.copy_(torch.where(spread > 1e-6, spread, 1.0))  # what is the same everywhere tells nothing
 
 
-def fit(network: UNet, samples: SampleSet, recipe: ChangeRecipe, device: Device, checkpoint: Path | None) -> Progress:
+def fit(
+    network: UNet, samples: SampleSet, recipe: ChangeRecipe, device: Device, checkpoint: Checkpoint | None
+) -> Progress:
     """Train `network` in place on the train samples; it ends with the weights of the epoch of lowest val error.
 
     checkpoint: as of `epochs.train_epochs`. The history has epoch, train_loss (mean squared error of scaled images) and

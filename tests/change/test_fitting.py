@@ -11,6 +11,7 @@ from sarship.change import fitting
 from sarship.change.conditions import FEATURES, VECTOR_LENGTH
 from sarship.change.fitting import ChangeRecipe, SampleReader, error_db, fit
 from sarship.change.unet import UNet
+from sarship.checkpoint import Checkpoint
 from sarship.device import choose_device
 from tests.change.small_series import cut_area
 
@@ -69,7 +70,7 @@ def test_scaling_is_that_of_the_training_samples(samples):
 
 @pytest.mark.parametrize("killed_in", [2, 5])
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(samples, tmp_path, monkeypatch, killed_in):
-    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)  # keep the state of every epoch
+    monkeypatch.setattr(epochs, "LARGEST_SAVING_SHARE", 1e9)  # keep the state of every epoch
     whole, progress = trained(samples)
     run_epoch, ran = fitting._run_epoch, []
 
@@ -81,9 +82,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(samples, tmp_p
 
     monkeypatch.setattr(fitting, "_run_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        trained(samples, tmp_path / "state.pt")
+        trained(samples, Checkpoint(tmp_path / "state.pt", {}))
     ran += [0] * killed_in  # from here on, it is not killed
-    resumed, again = trained(samples, tmp_path / "state.pt")
+    resumed, again = trained(samples, Checkpoint(tmp_path / "state.pt", {}))
     assert [epoch for epoch in ran if epoch] == list(range(1, 9))  # no epoch ran twice
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
