@@ -16,9 +16,9 @@ with the same options. The tables hold every run that has a model file below --o
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 
@@ -43,18 +43,20 @@ from sarship.baselines import hog_svm, majority
 from sarship.checks import check_augmentation, check_options
 from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.device import Device, arrange_memory, choose_device
+from sarship.failures import Failures
 from sarship.familiarity import fit_familiarity
 from sarship.features import FeatureStore
-from sarship.figures import confusion_matrix, learning_curve
 from sarship.files import writable_folder
-from sarship.ledger import Ledger, results_of
+from sarship.ledger import Ledger
+from sarship.locking import locked
 from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.names import BASELINES
-from sarship.planning import plan
+from sarship.planning import needs, plan
 from sarship.prepared import CACHE, PreparedSet, list_datasets, read_dataset
 from sarship.profiling import Profile
 from sarship.protocols import PROTOCOLS, SWITCHES, UNNAMED
 from sarship.resplit import refuse_to_tear_apart, views
+from sarship.run_report import draw, header, title_of, warn_if_collapsed
 from sarship.runs import Run, model_path, read_run, state_of, write_run
 from sarship.sampling import SAMPLERS
 from sarship.scores import format_table
@@ -126,11 +128,16 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         help="torch.compile networks: a minute or more each first, then faster steps; for long runs")  # fmt: skip
     add("--profile", action=argparse.BooleanOptionalAction, default=False,
         help="say where each run's seconds went, and what share of the hardware's peak was reached")  # fmt: skip
+    add("--timing", action=argparse.BooleanOptionalAction, default=True,
+        help="say how long runs took; without, the same options give the same bytes")  # fmt: skip
     add("--figures", action=argparse.BooleanOptionalAction, default=True, help="draw each run's curves and matrices")
     add("--weights", action=argparse.BooleanOptionalAction, default=True,
         help="keep them in the model files; a study of many runs needs only what was answered")  # fmt: skip
     add("--overwrite", action=argparse.BooleanOptionalAction, default=False, help="train again what is there already")
+    add("--fresh", action=argparse.BooleanOptionalAction, default=False,
+        help="as --overwrite, and nothing goes on from where a killed command stopped")  # fmt: skip
     chosen = parse(parser, "test_models", argv)
+    chosen.overwrite |= chosen.fresh
     check_options(chosen)
     return chosen
 
@@ -174,11 +181,13 @@ def train_network(
     progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device, store)
     network.to(device.name, memory_format=torch.channels_last)  # in another order of memory, rounding differs
     tests = test_network(network, run, view, device, store)
-    meta = describe(run, settings["backbone"], progress.seconds, device, source.image_size)
+    seconds = progress.seconds if chosen.timing else None
+    meta = describe(run, settings["backbone"], seconds, device, source.image_size)
     meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
     meta |= {name: settings[name] for name in ("heads", "loss", "sampler", "augment", "learning_rate", "pooled_cam")}
     meta |= {"unfreeze": settings["unfreeze"] if run.is_chain else ""}
     meta |= {"batch_norm": False} if "batch_norm" in settings else {}
+    meta |= {"stopped": progress.stopped} if progress.stopped else {}
     meta |= {"bands": "rgb"} if source.bands == "rgb" else {}
     with device.profile.part("evaluation"):
         train, val = (labelled(source, split, run).pixels for split in ("train", "val"))
@@ -186,8 +195,7 @@ def train_network(
     with device.profile.part("writing"):
         state = network.cpu().state_dict()
         write_run(run.path(chosen.out), state, meta, progress.history, tests, familiarity.to_state())
-    for leftover in run.checkpoint(chosen.out).parent.glob(f".{run.stem}-*.partial.pt"):
-        leftover.unlink()
+    run.checkpoint(chosen.out).remove()
 
 
 def test_network(
@@ -236,7 +244,10 @@ def take_over(network: ShipNetwork, twin: Path) -> Progress:
     content = read_run(twin)
     network.load_state_dict(state_of(content, twin))
     meta = content["meta"]
-    return Progress(meta["epochs"], content["history"], meta["picked_epoch"], seconds=meta["seconds"])
+    stopped = meta.get("stopped", "")
+    return Progress(
+        meta["epochs"], content["history"], meta["picked_epoch"], seconds=meta["seconds"] or 0.0, stopped=stopped
+    )
 
 
 def flip_generator(seed: int, number: int) -> torch.Generator:
@@ -244,7 +255,7 @@ def flip_generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
 
 
-def describe(run: Run, backbone: str, seconds: float, device: Device, image_size: int) -> dict:
+def describe(run: Run, backbone: str, seconds: float | None, device: Device, image_size: int) -> dict:
     """What a model file says of itself; enough to predict with."""
     return {
         "model": run.model,
@@ -299,68 +310,64 @@ def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, Prepar
         tests = {name: majority(train.labels, len(pixels), len(classes)) for name, pixels in test_pixels.items()}
     else:
         tests = hog_svm(train.pixels, train.labels, val.pixels, val.labels, test_pixels, len(classes), run.seed)
-    meta = describe(run, "", time.monotonic() - started, device, source.image_size)
+    seconds = time.monotonic() - started if chosen.timing else None
+    meta = describe(run, "", seconds, device, source.image_size)
     meta |= dict.fromkeys(("loss", "sampler", "augment", "heads", "unfreeze", "learning_rate"), "")
     meta |= {"epochs": 0, "picked_epoch": 0, "training_key": "", "device": "cpu"}
     write_run(run.path(chosen.out), {}, meta, [], tests)
 
 
-def title_of(run: Run) -> str:
-    return f"{run.model} trained on {run.trained}" + (f", {run.variant}" if run.variant else "")
-
-
-def draw(run: Run, out: Path, view: Mapping[str, PreparedSet]) -> None:
-    """Learning curve and confusion matrices of a run, beside its model file."""
-    content = read_run(run.path(out))
-    title = title_of(run)
-    if content["history"]:
-        path = run.path(out).with_suffix(".learning.png")
-        learning_curve(content["history"], content["meta"]["picked_epoch"], path, title)
-    for result in results_of(content, view):
-        path = run.path(out).with_suffix(f".confusion_{result.tested}.png")
-        confusion_matrix(result.labels, result.predictions, result.classes, path, f"{title}, tested on {result.tested}")
-
-
-def warn_if_collapsed(run: Run, rows: list[dict]) -> None:
-    own = [row for row in rows if row["Tested"] == run.target and row["Collapsed"]]
-    if own and run.model != "Majority":
-        log(f"warning: {run.stem} collapsed, it answers one class only; try a lower --learning-rate")
-
-
-def header(chosen: argparse.Namespace, device: Device) -> list[str]:
-    """First lines of results.txt: what ran."""
-    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}"
-    lines = [versions, f"device {device.name}, {device.autocast_dtype}, {torch.get_num_threads()} threads"]
-    return lines + [f"--{name.replace('_', '-')} {value}" for name, value in sorted(vars(chosen).items())]
-
-
-def carry_out(runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, device: Device, ledger: Ledger) -> None:
-    """Train and test every run of `waiting`, keeping the tables up to date."""
+def carry_out(
+    runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, device: Device, ledger: Ledger
+) -> Failures:
+    """Train and test every run of `waiting`, keeping the tables up to date; a run that fails stops no other, but those
+    that start from it."""
     writable_folder(chosen.out / "trained_models")
     kept = [run for run in runs if run not in waiting]
+    failures = Failures()
     try:
         for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):
+            if failures.stands_on_one(run.stem, needs(run)):
+                continue
             log(f"{title_of(run)}, seed {run.seed}")
-            view = ledger.views(run.settings)
-            with device.profile.run(run.stem):
-                if run.model in BASELINES:
-                    run_baseline(run, chosen, view, device)
-                else:
-                    train_network(run, chosen, view, device, ledger.path_by_key.get(run.training_key))
-                with device.profile.part("writing"):
-                    ledger.add(run.path(chosen.out))
-                    warn_if_collapsed(run, ledger.rows([run]))
-                    if chosen.figures:
-                        draw(run, chosen.out, view)
-                    if not chosen.weights:
-                        kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
-                    ledger.write_if_cheap()
+            with failures.noted(run.stem, run.path(chosen.out).with_suffix(".failed.txt")):
+                carry_out_one(run, chosen, device, ledger)
+                if not chosen.weights:
+                    kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
     finally:
         ledger.write()
+    return failures
+
+
+def carry_out_one(run: Run, chosen: argparse.Namespace, device: Device, ledger: Ledger) -> None:
+    """Train and test one run, and add it to the tables."""
+    if chosen.fresh:
+        run.checkpoint(chosen.out).remove()
+    view = ledger.views(run.settings)
+    with device.profile.run(run.stem):
+        if run.model in BASELINES:
+            run_baseline(run, chosen, view, device)
+        else:
+            train_network(run, chosen, view, device, ledger.path_by_key.get(run.training_key))
+        with device.profile.part("writing"):
+            ledger.add(run.path(chosen.out))
+            warn_if_collapsed(run, ledger.rows([run]))
+            if chosen.figures:
+                draw(run, chosen.out, view)
+            ledger.write_if_cheap()
 
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
+    with ExitStack() as held:
+        held.enter_context(locked(chosen.out, "prepared", shared=True))
+        if not chosen.list:
+            held.enter_context(locked(chosen.out, "trained_models"))
+        train_all(chosen)
+
+
+def train_all(chosen: argparse.Namespace) -> None:
+    """All that the command does, alone on the folder."""
     device = choose_device(chosen.device, chosen.precision, Profile(chosen.profile))
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
     data = {name: prepared_set.fingerprint() for name, prepared_set in prepared.items()}
@@ -380,11 +387,12 @@ def main(argv: list[str] | None = None) -> None:
     if chosen.list:
         print(listing(runs, waiting, chosen.out))
         return
-    carry_out(runs, waiting, chosen, device, ledger)
+    failures = carry_out(runs, waiting, chosen, device, ledger)
     print(format_table(ledger.rows(runs)))
     if chosen.profile and waiting:
         print(f"\n{device.profile.table(device.name, device.autocast_dtype)}")
     print(f"\nScores: {chosen.out / 'scores.csv'}  Models, curves, confusion matrices: {chosen.out / 'trained_models'}")
+    failures.raise_any(len(waiting))
 
 
 if __name__ == "__main__":

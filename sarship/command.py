@@ -8,13 +8,16 @@ import argparse
 import difflib
 import os
 import re
+import signal
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+EXIT_PARTLY_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 EXIT_OUTPUT_CLOSED = 141  # 128 + SIGPIPE
 # Tables that a study may have.
 COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores", "interpret", "predict", "detect_changes")
@@ -22,6 +25,18 @@ COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores", "inter
 
 class UserError(Exception):
     """A user's mistake or a bad file: one line that names it and says what to do."""
+
+
+class DiskError(UserError):
+    """The disk takes no more: whatever else is to be written fails, too."""
+
+
+class PartlyFailed(Exception):
+    """Some of the work could not be done, the rest was: one line that says how much, after those that say why."""
+
+
+class Terminated(BaseException):
+    """SIGTERM: as Ctrl-C, what is being written is taken back, and what is done stays."""
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -146,20 +161,30 @@ def byte_count(text: str) -> int:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Call `main`; exit with 2 and one line after a UserError, with 130 after Ctrl-C."""
+    """Call `main`; exit with 2 and one line after a UserError, with 1 if a part of the work failed, with 130 after
+    Ctrl-C, with 143 after SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
         sys.stdout.flush()
-    except UserError as error:
+    except (UserError, PartlyFailed) as error:
         line = " ".join(str(error).split())
         print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_PARTLY_FAILED)
     except BrokenPipeError:  # whoever reads the output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_OUTPUT_CLOSED)
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+    except Terminated:
+        print(f"{Path(sys.argv[0]).name}: terminated", file=sys.stderr)
+        sys.exit(EXIT_TERMINATED)
+
+
+def _terminate(*_) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: a second one would disturb the tidying up
+    raise Terminated
 
 
 def log(message: str) -> None:

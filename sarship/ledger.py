@@ -140,13 +140,14 @@ def score_rows(meta: Mapping, results: Iterable[SetResult]) -> list[dict]:
             "Sampler": meta["sampler"],
             "Backbone": meta["backbone"],
             "Epochs": meta["epochs"],
-            "Seconds": round(meta["seconds"], 1),
+            "Seconds": None if meta["seconds"] is None else round(meta["seconds"], 1),
             "Augment": meta["augment"],
             "Heads": meta["heads"],
             "Unfreeze": meta["unfreeze"],
             "LearningRate": meta["learning_rate"],
             "Flaws": " ".join(meta["flaws"]),
             "Changed": " ".join(meta["changed"]),
+            "Stopped": meta.get("stopped", ""),
         }
         for result in results
     ]
@@ -167,7 +168,8 @@ def run_lines(content: Mapping, rows: list[dict]) -> list[str]:
     """The part of results.txt about one run: settings, each epoch, each test."""
     meta = content["meta"]
     name = f"{meta['model']} trained on {meta['trained']}" + (f", {meta['variant']}" if meta["variant"] else "")
-    lines = [f"{name}, seed {meta['seed']}, on {meta['device']}, {meta['seconds']:.1f} s"]
+    took = "" if meta["seconds"] is None else f", {meta['seconds']:.1f} s"
+    lines = [f"{name}, seed {meta['seed']}, on {meta['device']}{took}"]
     lines += [f"  {name} = {value}" for name, value in sorted(meta["settings"].items())]
     for row in content["history"]:
         picked = "  <- picked" if row["epoch"] == meta["picked_epoch"] else ""
@@ -178,6 +180,8 @@ def run_lines(content: Mapping, rows: list[dict]) -> list[str]:
                 f"  epoch {row['epoch']:3d}  train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
                 f"val macro-F1 {100 * row['val_macro_f1']:.2f}{picked}"
             )
+    if meta.get("stopped"):
+        lines.append(f"  STOPPED: {meta['stopped']}")
     for row in rows:
         interval = f"[{row['MacroF1_low']:.2f}, {row['MacroF1_high']:.2f}]"
         collapsed = ", COLLAPSED to one class" if row["Collapsed"] else ""

@@ -34,7 +34,7 @@ FOUR = ("Accuracy", "Precision", "Recall", "F1")
 FIRST_COLUMNS = ("Trained", "Tested", "Model", *FOUR)
 SUMMARY_PERCENT = ("MacroF1", "BalancedAccuracy", "MCC", "AUROC", "ECE", "MacroF1_low", "MacroF1_high")
 RUN_COLUMNS = ("Protocol", "Loss", "Sampler", "Backbone", "Seed", "Epochs", "Seconds")
-NEWER_COLUMNS = ("Augment", "Heads", "Unfreeze", "LearningRate", "Flaws", "Changed", "Variant")
+NEWER_COLUMNS = ("Augment", "Heads", "Unfreeze", "LearningRate", "Flaws", "Changed", "Variant", "Stopped")
 LAST_COLUMNS = (*SUMMARY_PERCENT, "Collapsed", *RUN_COLUMNS, "TestChips", *NEWER_COLUMNS)
 RUN_KEY = ["Trained", "Tested", "Model", "Seed", "Variant"]
 

@@ -258,6 +258,7 @@ def test_scores_file_has_the_columns_of_the_design_in_order(tmp_path):
             "Flaws",
             "Changed",
             "Variant",
+            "Stopped",
         ],
     ]
     row = dict(zip(header, cells, strict=True))

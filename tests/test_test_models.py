@@ -48,7 +48,7 @@ PUBLISHED = [
 OURS = [
     "MacroF1", "BalancedAccuracy", "MCC", "AUROC", "ECE", "MacroF1_low", "MacroF1_high", "Collapsed", "Protocol",
     "Loss", "Sampler", "Backbone", "Seed", "Epochs", "Seconds", "TestChips",
-    "Augment", "Heads", "Unfreeze", "LearningRate", "Flaws", "Changed", "Variant",
+    "Augment", "Heads", "Unfreeze", "LearningRate", "Flaws", "Changed", "Variant", "Stopped",
 ]  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_other_data_need_overwrite(tmp_path):
 def test_a_killed_command_goes_on_and_ends_with_the_same_figures(done, tmp_path, monkeypatch):
     _, table = done
     make_prepared(tmp_path)
-    monkeypatch.setattr(epochs, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(epochs, "LARGEST_SAVING_SHARE", 1e9)
     run_epoch, calls = training._Epochs.run, []
 
     def killed(self, epoch):
