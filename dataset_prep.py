@@ -30,6 +30,7 @@ from sarship.classes import LEVELS
 from sarship.command import UserError, byte_count, command_parser, log, parse, run_command
 from sarship.figures import dataset_summary
 from sarship.files import whole_folder
+from sarship.locking import locked
 from sarship.pool import Pool, available_cores
 from sarship.preparation import Outcome, Preparation, Task
 from sarship.prepared import SPLITS, read_manifest, read_options
@@ -250,6 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
     subject = subject_of(chosen)
     with ExitStack() as stack:
+        stack.enter_context(locked(chosen.out, "prepared"))
         with ExitStack() as files:
             opened = open_sources(subject, chosen.max_bytes, files)
             geometry = subject.geometry(opened[0].source)

@@ -18,6 +18,7 @@ goes on where it stopped. Each part has its own --help.
 import argparse
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from sarship.change.what_if import QUESTIONS
 from sarship.checkpoint import Checkpoint, refuse_other_settings
 from sarship.command import UserError, log, parse, parts_parser, run_command
 from sarship.device import arrange_memory, choose_device
+from sarship.locking import locked
 from sarship.runs import digest
 
 CHANGE = "change"  # everything of this study is below --out in this folder
@@ -332,9 +334,19 @@ PARTS: Mapping[str, Part] = {
 }
 
 
+def work_of(chosen: argparse.Namespace) -> str:
+    """What a part works on alone: two trainings of different networks can go on at once."""
+    return model_stem(left_out(chosen), chosen.seed) if chosen.part == "train" else chosen.part
+
+
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    PARTS[chosen.part].run(chosen)
+    replaces = chosen.part in ("simulate", "import", "inject")  # what other parts read
+    with ExitStack() as held:
+        held.enter_context(locked(chosen.out, CHANGE, shared=not replaces))
+        if not replaces:
+            held.enter_context(locked(chosen.out, f"{CHANGE}-{work_of(chosen)}"))
+        PARTS[chosen.part].run(chosen)
 
 
 if __name__ == "__main__":

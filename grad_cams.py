@@ -24,6 +24,7 @@ from sarship.cams import METHODS, activation_maps, attention_row, choose_chips
 from sarship.command import UserError, command_parser, log, parse, run_command
 from sarship.device import arrange_memory, choose_device
 from sarship.files import whole_file, writable_folder
+from sarship.locking import locked
 from sarship.prepared import PreparedSet, list_datasets, read_dataset
 from sarship.resplit import views
 from sarship.runs import trained_networks
@@ -152,6 +153,12 @@ def summarise(attention: pd.DataFrame) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
+    with locked(chosen.out, "prepared", shared=True), locked(chosen.out, "Exp_images"):
+        explain_all(chosen)
+
+
+def explain_all(chosen: argparse.Namespace) -> None:
+    """All that the command does, alone on Exp_images."""
     prepared = {name: read_dataset(chosen.out, name) for name in list_datasets(chosen.out)}
     for name in set(chosen.tested or ()) - prepared.keys():
         raise UserError(f"--tested {name}: is not prepared; there are {', '.join(prepared)}")

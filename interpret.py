@@ -28,6 +28,7 @@ from sarship.files import whole_file
 from sarship.interpretation import activations, error_figures, errors, filters, layers, top, tsne
 from sarship.interpretation.choosing import Tally, check_chips
 from sarship.interpretation.outputs import NoSuchLayer
+from sarship.locking import locked
 from sarship.names import BASELINES, run_stem
 from sarship.prepared import SPLITS, PreparedSet, list_datasets, read_dataset
 from sarship.resplit import views
@@ -380,7 +381,8 @@ PARTS = {
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    PARTS[chosen.part].work(chosen)
+    with locked(chosen.out, "prepared", shared=True), locked(chosen.out, "Exp_images"):
+        PARTS[chosen.part].work(chosen)
     print(f"\nFigures and tables: {chosen.out / 'Exp_images' / 'interpret'}")
 
 

@@ -3,8 +3,8 @@
 cache/<Dataset>-<size>-<fingerprint>.npy   (chips, size, size) uint8, in the order of manifest.csv; colour: (..., 3)
 
 The fingerprint is the manifest's, which names every chip by its SHA-256, and each chip is held against it when it is
-decoded: the file cannot be stale. Processes that build it at once each write their own and rename it; the last stays.
-The folder can be removed at any time.
+decoded: the file cannot be stale. It ends with a checksum, and is made again if that is wrong. Processes that build it
+at once each write their own and rename it; the last stays. The folder can be removed at any time.
 """
 
 import hashlib
@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from sarship.arrays import new_array, seal, sealed_array
 from sarship.command import UserError, log
-from sarship.files import whole_file
+from sarship.files import remove_leftovers, whole_file
 from sarship.pool import available_cores
 
 
@@ -52,22 +53,20 @@ def chip_shape(path: Path) -> tuple[int, ...]:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array in a file; None if there is none, or it does not hold what it should."""
-    if not path.exists():
-        return None
+    """The array in a file; None if there is none, or it is not as it was written."""
     try:
-        chips = np.load(path, mmap_mode="c")  # c: PyTorch takes arrays that may be written only
-    except ValueError:
-        chips = np.empty(0)
-    if chips.shape != shape or chips.dtype != np.uint8:
-        log(f"{path}: is damaged and is made again")
+        chips = sealed_array(path, np.uint8, shape)
+    except FileNotFoundError:
         return None
+    if chips is None:
+        log(f"{path}: is damaged and is made again")
     return chips
 
 
 def _build(path: Path, shape: tuple[int, ...], paths: Sequence[Path], sha256: Sequence[str]) -> None:
+    remove_leftovers(path.parent)
     with whole_file(path) as file:
-        chips = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+        chips = new_array(file, np.uint8, shape)
 
         def decode(place: int) -> None:
             chips[place] = _decode(paths[place], sha256[place], shape[1:])
@@ -80,6 +79,7 @@ def _build(path: Path, shape: tuple[int, ...], paths: Sequence[Path], sha256: Se
             ):
                 pass
         chips.flush()
+        seal(file)
 
 
 def _decode(path: Path, sha256: str, shape: tuple[int, ...]) -> np.ndarray:

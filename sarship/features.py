@@ -4,11 +4,13 @@ cache/features-<key>.sqlite   one file a backbone: chip and flip -> pooled featu
 
 The key stands for all that decides the features: weights, buffers and input scaling of the backbone, device, precision
 and version of PyTorch; a chip is known by its pixels. So a chip of `Fusar` is not computed again as one of `Mixed`, and
-nothing can be stale. Two processes may fill one file at once. The folder can be removed at any time.
+nothing can be stale; each row has a checksum. Two processes may fill one file at once. The folder can be removed at any
+time.
 """
 
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +27,7 @@ from sarship.files import writable_folder
 
 LARGEST_BYTES = 20 * 2**30  # of all features; beyond it, the backbone that was asked for longest ago goes
 CHIPS_PER_COMMIT = 512  # each commit waits for the disk
+FORM = 2  # of the files; the second has checksums
 WAIT_SECONDS = 600  # for another process that writes
 
 
@@ -58,7 +61,9 @@ class FeatureStore:
     def _through(self, path: Path | str, network, pixels: np.ndarray, flips: Sequence[int], device) -> Tensor:
         chips = chip_keys(pixels)
         with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as file:
-            file.execute("CREATE TABLE IF NOT EXISTS features (chip BLOB, flip INT, data BLOB, UNIQUE (chip, flip))")
+            file.execute(
+                "CREATE TABLE IF NOT EXISTS features (chip BLOB, flip INT, data BLOB, crc INT, UNIQUE (chip, flip))"
+            )
             file.execute("CREATE TABLE IF NOT EXISTS form (dtype TEXT, shape TEXT)")
             for flip in flips:
                 _complete(file, network, pixels, chips, flip, device)
@@ -71,9 +76,9 @@ def chip_keys(pixels: np.ndarray) -> list[bytes]:
 
 
 def backbone_key(network: nn.Module, device: Device) -> str:
-    """Sixteen hexadecimal digits for everything that decides pooled features but the chips."""
+    """Sixteen hexadecimal digits for the form of the file and everything that decides pooled features but the chips."""
     layers = f"{network.features} {network.classifier[0]}"
-    digest = hashlib.sha256(f"{torch.__version__} {device.name} {device.autocast_dtype} {layers}".encode())
+    digest = hashlib.sha256(f"{FORM} {torch.__version__} {device.name} {device.autocast_dtype} {layers}".encode())
     for name, value in network.state_dict().items():
         if not name.startswith("classifier."):
             digest.update(name.encode())
@@ -111,15 +116,19 @@ def _write(file: sqlite3.Connection, chips: list[bytes], flip: int, values: Tens
     if not file.execute("SELECT 1 FROM form").fetchone():
         form = (str(values.dtype).removeprefix("torch."), " ".join(map(str, values.shape[1:])))
         file.execute("INSERT INTO form VALUES (?, ?)", form)
-    rows = [(chip, flip, _to_bytes(value)) for chip, value in zip(chips, values, strict=True)]
-    file.executemany("INSERT OR IGNORE INTO features VALUES (?, ?, ?)", rows)
+    blobs = map(_to_bytes, values)
+    rows = [(chip, flip, data, zlib.crc32(data)) for chip, data in zip(chips, blobs, strict=True)]
+    file.executemany("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", rows)
 
 
 def _load(file: sqlite3.Connection, chips: list[bytes], flip: int) -> Tensor:
-    """Features (chips, ...) on the CPU, in the order of `chips`."""
+    """Features (chips, ...) on the CPU, in the order of `chips`. Raises sqlite3.DatabaseError if they are damaged."""
     dtype, shape = file.execute("SELECT dtype, shape FROM form").fetchone()
-    wanted = "SELECT data FROM features WHERE chip = ? AND flip = ?"
-    data = b"".join(file.execute(wanted, (chip, flip)).fetchone()[0] for chip in chips)
+    wanted = "SELECT data, crc FROM features WHERE chip = ? AND flip = ?"
+    rows = [file.execute(wanted, (chip, flip)).fetchone() for chip in chips]
+    if any(row is None or zlib.crc32(row[0]) != row[1] for row in rows):
+        raise sqlite3.DatabaseError("a checksum is wrong")
+    data = b"".join(row[0] for row in rows)
     values = torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype))
     return values.view(len(chips), *(int(count) for count in shape.split()))
 

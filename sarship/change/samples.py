@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sarship.arrays import new_array
 from sarship.change.conditions import Acquisition
 from sarship.change.series import Area
 from sarship.command import UserError, log
@@ -183,7 +184,7 @@ def _cut_area(area: Area, places: Sequence[Place], cutting: Cutting, last: datet
     """
     pixels, elevation, cover = _pixel_paths(folder, area.name)
     shape = (len(places), len(area.acquisitions), 2, cutting.patch, cutting.patch)
-    images = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.float16, shape=shape)
+    images = new_array(pixels, np.float16, shape)
     usable = np.zeros(shape[:2], bool)
     parts = [(slice(p.row, p.row + cutting.patch), slice(p.col, p.col + cutting.patch)) for p in places]
     for number, acquisition in enumerate(tqdm(area.acquisitions, unit=" images", leave=False, disable=None)):
