@@ -5,6 +5,7 @@ the weights would go unseen. Here it does not.
 """
 
 import pickle
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,22 @@ def save_tensors(path: Path, content: Mapping) -> None:
     """Write a file, whole or not at all; the same content gives the same bytes. Raises as `files.whole_file` does."""
     # By a path, PyTorch would make the temporary file's name a part of the bytes.
     with whole_file(path) as written, written.open("wb") as file:
-        torch.save(dict(content), file)
+        torch.save(_unshared(dict(content)), file)
+
+
+def _unshared(value):
+    """Equal plain values, in objects of their own, but every text is one object.
+
+    The file says of what it holds twice that it is the same object, and so it would differ between a run that was
+    resumed and one that was not.
+    """
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, Mapping):
+        return {_unshared(key): _unshared(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_unshared, value))
+    return value
 
 
 def load_tensors(path: Path, mapped: bool = False) -> dict:

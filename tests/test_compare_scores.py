@@ -152,7 +152,7 @@ def rename_class(folder: Path, old: str, new: str) -> None:
 def test_older_scores_are_refused_and_nothing_is_written(tmp_path, capsys):
     path = make_scores(tmp_path, PLAIN)
     pd.read_csv(path).drop(columns=list(NEWER_COLUMNS)).to_csv(path, index=False)
-    with pytest.raises(UserError, match="is of an older form, without Augment to Variant; run test_models"):
+    with pytest.raises(UserError, match="is of an older form, without Augment to Stopped; run test_models"):
         main(["--out", str(tmp_path), "--html", "report.html"])
     assert capsys.readouterr().out == "" and not (tmp_path / "report.html").exists()
 
