@@ -113,7 +113,7 @@ def _become(command: Command, argv: Sequence[str], places: dict[str, Path], said
         resource.setrlimit(resource.RLIMIT_AS, (_SAFETY_BYTES, _SAFETY_BYTES))
         for stream, path in zip((1, 2), said, strict=True):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-        sys.stdout, sys.stderr = (open(stream, "w", closefd=False) for stream in (1, 2))  # noqa: PTH123, SIM115
+        sys.stdout, sys.stderr = (open(stream, "w", closefd=False) for stream in (1, 2))  # noqa: SIM115
         os.chdir(places["cwd"])
         os.environ["TMPDIR"] = str(places["tmp"])
         tempfile.tempdir = None  # tempfile remembers the folder that it chose first

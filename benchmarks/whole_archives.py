@@ -53,7 +53,10 @@ def whole_archives(folder: Path, real: Path = REAL) -> list[Whole]:
     fusar_zip, opensarship_zip = simulate_archives(folder, CHIPS, seed=1)
     fusar, scenes = _fusar_files(fusar_zip), _scene_zips(opensarship_zip)
     first, *rest = scenes
-    in_rar = {first.replace(".zip", ".rar"): rar_bytes(_files_of(scenes[first])), **{name: scenes[name] for name in rest}}
+    in_rar = {
+        first.replace(".zip", ".rar"): rar_bytes(_files_of(scenes[first])),
+        **{name: scenes[name] for name in rest},
+    }
     pictures = _class_folders(fusar)
     deflated = zipfile.ZIP_DEFLATED
     return [
@@ -137,10 +140,10 @@ def _class_folders(fusar: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _real_archives(real: Path) -> list[Whole]:
-    """The smaller real scene archives and the real rar archives; those hold no chips, so every case of theirs is refused."""
+    """The smaller real scene archives, and the real rar archives, which hold no chips: all of those are refused."""
     scenes = [path for path in sorted(real.glob("opensarship/*.zip")) if path.stat().st_size < LARGEST_REAL_BYTES]
-    both = (*SHIPS, "--product", "both")
+    rars, both = sorted(real.glob("rar/*.rar")), (*SHIPS, "--product", "both")
     return [
         *(Whole("real scene", path.name, path.read_bytes(), "zip", "--opensarship", both) for path in scenes),
-        *(Whole("real rar", path.name, path.read_bytes(), "rar", "Land=", ()) for path in sorted(real.glob("rar/*.rar"))),
+        *(Whole("real rar", path.name, path.read_bytes(), "rar", "Land=", ()) for path in rars),
     ]  # fmt: skip
