@@ -33,7 +33,7 @@ from sarship.files import whole_folder
 from sarship.pool import Pool, available_cores
 from sarship.preparation import Outcome, Preparation, Task
 from sarship.prepared import SPLITS, read_manifest, read_options
-from sarship.readers import UNREADABLE, Reader
+from sarship.readers import Reader
 from sarship.splits import SCENE_SPLIT_METHODS, SPLIT_METHODS
 from sarship.staging import Staging, mix
 from sarship.subjects import SHIP_CLASSES, Subject, check_subject, subject_of
@@ -128,22 +128,24 @@ def tasks(sources: list[Opened]) -> Iterator[tuple[tuple[Opened, Task], Task]]:
 def stage(
     outcomes: Iterator[tuple[tuple[Opened, Task], Outcome]], staging: Staging, chosen: argparse.Namespace
 ) -> None:
-    """Take every wanted chip and count the rest; UserError if too many are unreadable."""
+    """Take every wanted chip and count the rest; UserError, naming the archives, if too many are unreadable."""
+    flawed = []
     with tqdm(unit=" chips", disable=None) as bar:
         for opened, of_source in groupby(outcomes, key=lambda item: item[0][0]):
             bar.set_description(opened.path.name)
-            tally: Counter[str] = Counter()
+            tally, before = Counter(), staging.unreadable
             for (_, task), outcome in of_source:
                 opened.source.declare(outcome.declared)
                 staging.take(opened.dataset, task, outcome)
                 tally += outcome.tally
                 bar.update(len(outcome.chips))
             opened.reader.finish(opened.source.name, tally)
-    bad = sum(counts[UNREADABLE] for counts in staging.left_out.values())
+            flawed += [opened.source.name] if staging.unreadable > before else []
+    bad = staging.unreadable
     if bad and 100 * bad > chosen.max_bad * (bad + staging.taken):
         raise UserError(
-            f"{bad} of {bad + staging.taken} chips are unreadable, more than --max-bad {chosen.max_bad:g} %: "
-            "download the archive again, or raise --max-bad"
+            f"{', '.join(flawed)}: {bad} of {bad + staging.taken} chips are unreadable, more than "
+            f"--max-bad {chosen.max_bad:g} %: download the archive again, or raise --max-bad"
         )
 
 
@@ -154,7 +156,8 @@ def split_chips(staging: Staging, subject: Subject, allow_missing: bool) -> pd.D
     if not allow_missing:
         _check_counts(chips.groupby(["dataset", "class"]).size(), [(dataset,) for dataset in datasets], classes)
     if chips.empty:
-        raise UserError(f"no chips of {', '.join(classes) or 'any class'} in the archives")
+        archives = ", ".join(path.name for paths in subject.paths.values() for path in paths)
+        raise UserError(f"{archives}: no chips of {', '.join(classes) or 'any class'} in there")
     chips["split"] = subject.split(chips)
     if not allow_missing:
         counts = chips.groupby(["dataset", "split", "class"]).size()
