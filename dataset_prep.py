@@ -152,26 +152,27 @@ def stage(
 def split_chips(staging: Staging, subject: Subject, allow_missing: bool) -> pd.DataFrame:
     """The staged chips with their split; UserError naming the counts, if a class has no chips."""
     chips, datasets = staging.chips(), list(subject.paths)
+    archives = ", ".join(path.name for paths in subject.paths.values() for path in paths)
     classes = subject.classes(chips)
     if not allow_missing:
-        _check_counts(chips.groupby(["dataset", "class"]).size(), [(dataset,) for dataset in datasets], classes)
+        counts = chips.groupby(["dataset", "class"]).size()
+        _check_counts(archives, counts, [(dataset,) for dataset in datasets], classes)
     if chips.empty:
-        archives = ", ".join(path.name for paths in subject.paths.values() for path in paths)
         raise UserError(f"{archives}: no chips of {', '.join(classes) or 'any class'} in there")
     chips["split"] = subject.split(chips)
     if not allow_missing:
         counts = chips.groupby(["dataset", "split", "class"]).size()
-        _check_counts(counts, list(product(datasets, sorted(set(chips["split"])))), classes)
+        _check_counts(archives, counts, list(product(datasets, sorted(set(chips["split"])))), classes)
     return chips
 
 
-def _check_counts(counts: pd.Series, parts: list[tuple[str, ...]], classes: list[str]) -> None:
+def _check_counts(archives: str, counts: pd.Series, parts: list[tuple[str, ...]], classes: list[str]) -> None:
     for part in parts:
         row = {name: int(counts.get((*part, name), 0)) for name in classes}
         if row and min(row.values()) == 0:
             listed = ", ".join(f"{name} {count}" for name, count in row.items())
             raise UserError(
-                f"{' '.join(part)} has a class without chips ({listed}); "
+                f"{archives}: {' '.join(part)} has a class without chips ({listed}); "
                 "choose others with --classes, or accept it with --allow-missing"
             )
 

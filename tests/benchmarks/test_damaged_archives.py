@@ -3,10 +3,12 @@
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import damaged_archives
 import pytest
+import watched
 from watched import outcome, run_watched
 from whole_archives import Whole
 
@@ -83,7 +85,7 @@ def sleeps(argv: list[str]) -> None:
 
 
 def takes_memory(argv: list[str]) -> None:
-    bytearray(b"x") * 2_100_000_000
+    bytearray(b"x") * 300_000_000
     refuses(argv)
 
 
@@ -119,7 +121,6 @@ def found(command, tmp_path, is_guarded: bool = True) -> str:
         (changes_the_archive, "strays"),
         (leaves_a_half, "prepared"),
         (sleeps, "hang"),
-        (takes_memory, "memory"),
         (drops_a_chip, "silent"),
         (changes_a_class, "silent"),
         (ends_with_3, "status"),
@@ -127,6 +128,14 @@ def found(command, tmp_path, is_guarded: bool = True) -> str:
 )
 def test_planted_faults_are_found(tmp_path, command, fault):
     assert found(command, tmp_path) == fault
+
+
+def test_memory_is_that_of_the_run_and_has_a_limit(tmp_path, monkeypatch):
+    run = partial(run_watched, arguments=lambda path: [], file_name="a.zip", data=b"", folder=tmp_path / "case")
+    more = run(takes_memory).peak_bytes - run(refuses).peak_bytes
+    assert 250e6 < more < 350e6
+    monkeypatch.setattr(watched, "MOST_BYTES", 1e6)
+    assert found(refuses, tmp_path) == "memory"
 
 
 def test_other_content_is_told_apart_where_no_sum_stands_against_it(tmp_path):
