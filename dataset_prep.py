@@ -34,7 +34,7 @@ from sarship.locking import locked
 from sarship.pool import Pool, available_cores
 from sarship.preparation import Outcome, Preparation, Task
 from sarship.prepared import SPLITS, read_manifest, read_options
-from sarship.readers import UNREADABLE, Reader
+from sarship.readers import Reader
 from sarship.splits import SCENE_SPLIT_METHODS, SPLIT_METHODS
 from sarship.staging import Staging, mix
 from sarship.subjects import SHIP_CLASSES, Subject, check_subject, subject_of
@@ -129,47 +129,51 @@ def tasks(sources: list[Opened]) -> Iterator[tuple[tuple[Opened, Task], Task]]:
 def stage(
     outcomes: Iterator[tuple[tuple[Opened, Task], Outcome]], staging: Staging, chosen: argparse.Namespace
 ) -> None:
-    """Take every wanted chip and count the rest; UserError if too many are unreadable."""
+    """Take every wanted chip and count the rest; UserError, naming the archives, if too many are unreadable."""
+    flawed = []
     with tqdm(unit=" chips", disable=None) as bar:
         for opened, of_source in groupby(outcomes, key=lambda item: item[0][0]):
             bar.set_description(opened.path.name)
-            tally: Counter[str] = Counter()
+            tally, before = Counter(), staging.unreadable
             for (_, task), outcome in of_source:
                 opened.source.declare(outcome.declared)
                 staging.take(opened.dataset, task, outcome)
                 tally += outcome.tally
                 bar.update(len(outcome.chips))
             opened.reader.finish(opened.source.name, tally)
-    bad = sum(counts[UNREADABLE] for counts in staging.left_out.values())
+            flawed += [opened.source.name] if staging.unreadable > before else []
+    bad = staging.unreadable
     if bad and 100 * bad > chosen.max_bad * (bad + staging.taken):
         raise UserError(
-            f"{bad} of {bad + staging.taken} chips are unreadable, more than --max-bad {chosen.max_bad:g} %: "
-            "download the archive again, or raise --max-bad"
+            f"{', '.join(flawed)}: {bad} of {bad + staging.taken} chips are unreadable, more than "
+            f"--max-bad {chosen.max_bad:g} %: download the archive again, or raise --max-bad"
         )
 
 
 def split_chips(staging: Staging, subject: Subject, allow_missing: bool) -> pd.DataFrame:
     """The staged chips with their split; UserError naming the counts, if a class has no chips."""
     chips, datasets = staging.chips(), list(subject.paths)
+    archives = ", ".join(path.name for paths in subject.paths.values() for path in paths)
     classes = subject.classes(chips)
     if not allow_missing:
-        _check_counts(chips.groupby(["dataset", "class"]).size(), [(dataset,) for dataset in datasets], classes)
+        counts = chips.groupby(["dataset", "class"]).size()
+        _check_counts(archives, counts, [(dataset,) for dataset in datasets], classes)
     if chips.empty:
-        raise UserError(f"no chips of {', '.join(classes) or 'any class'} in the archives")
+        raise UserError(f"{archives}: no chips of {', '.join(classes) or 'any class'} in there")
     chips["split"] = subject.split(chips)
     if not allow_missing:
         counts = chips.groupby(["dataset", "split", "class"]).size()
-        _check_counts(counts, list(product(datasets, sorted(set(chips["split"])))), classes)
+        _check_counts(archives, counts, list(product(datasets, sorted(set(chips["split"])))), classes)
     return chips
 
 
-def _check_counts(counts: pd.Series, parts: list[tuple[str, ...]], classes: list[str]) -> None:
+def _check_counts(archives: str, counts: pd.Series, parts: list[tuple[str, ...]], classes: list[str]) -> None:
     for part in parts:
         row = {name: int(counts.get((*part, name), 0)) for name in classes}
         if row and min(row.values()) == 0:
             listed = ", ".join(f"{name} {count}" for name, count in row.items())
             raise UserError(
-                f"{' '.join(part)} has a class without chips ({listed}); "
+                f"{archives}: {' '.join(part)} has a class without chips ({listed}); "
                 "choose others with --classes, or accept it with --allow-missing"
             )
 

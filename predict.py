@@ -43,7 +43,7 @@ from sarship.names import BASELINES
 from sarship.new_chips import Framing, NewChip, Scale, Unread, read_chips
 from sarship.pool import available_cores
 from sarship.prepared import read_options
-from sarship.readers import Note
+from sarship.readers import Note, fields
 from sarship.readers.tiff import MAX_SIDE
 from sarship.runs import read_run
 from sarship.scene_sets import SCENE_SETS
@@ -214,7 +214,7 @@ class CsvFile:
             best = int(answers.probabilities[index].argmax())
             known = answers.distances is not None
             told = [f"{answers.distances[index]:.6g}", int(answers.unlike[index])] if known else ["", ""]
-            self._writer.writerow([name, self._classes[best], probabilities[best], *probabilities, *told])
+            self._writer.writerow([fields.cell(name), self._classes[best], probabilities[best], *probabilities, *told])
 
 
 @dataclass

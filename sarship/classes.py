@@ -52,7 +52,8 @@ def class_of(dataset: str, category: str, subcategory: str, level: str, classes:
     name = _common_name(dataset, category, subcategory, level)
     if name in classes:
         return name
-    own_name = _plain(category if level == "category" else subcategory)
+    # A class is a folder, so "Oil/Chemical Tanker" is asked for as OilChemicalTanker, in any spelling without "/".
+    own_name = _plain(category if level == "category" else subcategory).replace("/", "")
     return next((name for name in classes if name not in class_names(level) and _plain(name) == own_name), "")
 
 

@@ -6,6 +6,7 @@ inside `run_command`, which turns a `UserError` into one line on stderr and exit
 
 import argparse
 import difflib
+import math
 import os
 import re
 import signal
@@ -97,14 +98,11 @@ def parse(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | N
     own, part = (parts[argv[0]], argv[:1]) if argv[0] in parts else (parser, [])
     of_others = {key for other in parts.values() for key in _keys(other)}.difference(_keys(own))
     table = {key: value for key, value in _study_table(study_file, command).items() if key not in of_others}
-    study_argv = [word for key, value in table.items() for word in _as_words(key, value)]
     try:
-        _, unknown = own.parse_known_args(study_argv)
+        study_argv = _study_words(table, own, [*_keys(own), *sorted(of_others)])
+        own.parse_known_args(study_argv)
     except UserError as error:
-        raise UserError(f"{study_file}: [{command}]: {error}") from error
-    if unknown:
-        known = [*_keys(own), *sorted(of_others)]
-        raise UserError(f"{study_file}: [{command}] has no option {_with_nearest(unknown[0][2:], known)}")
+        raise UserError(f"{study_file}: [{command}] {error}") from error
     # Between the two an option with one value: a list would take the positional arguments that follow for its own.
     return parser.parse_args([*part, *study_argv, "--study", str(study_file), *argv[len(part) :]])
 
@@ -119,9 +117,10 @@ def _study_table(study_file: Path, command: str) -> dict:
     try:
         with study_file.open("rb") as file:
             study = tomllib.load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--study {study_file}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise UserError(f"--study {study_file}: cannot be read ({error.strerror})") from error
+    # ValueError: no UTF-8, no TOML, or a number of more digits than Python takes; RecursionError: lists in lists.
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--study {study_file}: is not TOML ({error})") from error
     for name in study:
         if name not in COMMANDS:
@@ -137,7 +136,12 @@ def _parts(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentPar
 
 
 def _keys(parser: argparse.ArgumentParser) -> list[str]:
-    return [word[2:] for action in parser._actions for word in action.option_strings if word.startswith("--")]
+    """The options that a study may have: neither --help, nor another study."""
+    return [key for key in _actions(parser) if key not in ("help", "study")]
+
+
+def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    return {word[2:]: each for each in parser._actions for word in each.option_strings if word.startswith("--")}
 
 
 def _with_nearest(name: str, names: Sequence[str]) -> str:
@@ -145,11 +149,32 @@ def _with_nearest(name: str, names: Sequence[str]) -> str:
     return f"{name!r}; the nearest is {nearest[0]!r}"
 
 
-def _as_words(key: str, value) -> list[str]:
+def _study_words(table: Mapping[str, object], parser: argparse.ArgumentParser, known: Sequence[str]) -> list[str]:
+    """A table of a study as words of a command line. known: keys to name the nearest of, where one is no option."""
+    actions, keys, words = _actions(parser), _keys(parser), []
+    for key, value in table.items():
+        if key not in keys:
+            raise UserError(f"has no option {_with_nearest(key, known)}")
+        if (actions[key].nargs == 0) != isinstance(value, bool):
+            raise UserError(f"{key} {'is' if actions[key].nargs == 0 else 'is not'} a matter of true or false")
+        words += _as_words(key, value)
+    return words
+
+
+def _as_words(key: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [f"--{key}" if value else f"--no-{key}"]
     values = value if isinstance(value, list) else [value]
-    return [f"--{key}", *map(str, values)]
+    if not all(isinstance(each, str | int | float) for each in values):
+        raise UserError(f"{key}: must be text, a number, or a list of them")
+    # A word that begins so would be taken for another option.
+    bad = next((each for each in values if isinstance(each, str) and (each.startswith("-") or "\0" in each)), None)
+    if bad is not None:
+        raise UserError(f"{key}: {bad!r} can be no value")
+    try:
+        return [f"--{key}", *map(str, values)]
+    except ValueError as error:  # a hexadecimal number of thousands of digits
+        raise UserError(f"{key}: {error}") from error
 
 
 def byte_count(text: str) -> int:
@@ -157,7 +182,10 @@ def byte_count(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMGT]?)B?", text)
     if match is None:
         raise UserError(f"{text}: is no size; write it as 500M, 64G or 2T")
-    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
+    size = float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ")
+    if size == math.inf:
+        raise UserError(f"{text[:20]}...: is too large a size")
+    return int(size)
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from sarship.chip import Chip, sigma0_to_uint8
 from sarship.command import UserError
 from sarship.geometry import chip_size, is_smaller, metric_chip, resized_chip
-from sarship.readers import Note, Part, Rejected, safe_name
+from sarship.readers import Note, Part, Rejected, fields, safe_name
 
 PUBLISHED_SIZE = 224  # pixels per side of --geometry chip for ships: what VGG16 and ResNet50 were made for
 # Speckle never repeats itself, so looking for repetitions costs nine tenths of the time and makes files larger: codes
@@ -61,8 +61,13 @@ def _spacing_m(chip: Chip) -> tuple[float, float]:
     return chip.row_spacing_m, chip.col_spacing_m
 
 
+def _cell(value: str | float) -> str | float:
+    return fields.cell(value) if isinstance(value, str) else value
+
+
 class PreparedChip(NamedTuple):
-    """A chip that is written. The first columns are those of the manifest; `chip` is not yet unique.
+    """A chip that is written. The first columns are those of the manifest, all text fit for a table; `chip` is not yet
+    unique.
 
     sha256: of the PNG file; continued: whether its sea was; pixels_key: the same for exact duplicates only;
     file: its name in the folder.
@@ -152,10 +157,10 @@ class Preparation:
         (self.folder / file).write_bytes(png)
         rows, cols = chip.pixels.shape[:2]
         return PreparedChip(
-            **{column: getattr(chip, column) for column in _TAKEN_OVER},
+            **{column: _cell(getattr(chip, column)) for column in _TAKEN_OVER},
             chip=name,
             class_name=self.class_of(chip.dataset, chip.category, chip.subcategory),
-            subclass=chip.subcategory,
+            subclass=fields.cell(chip.subcategory),
             rows=rows,
             cols=cols,
             sha256=hashlib.sha256(png).digest(),

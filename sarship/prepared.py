@@ -130,12 +130,13 @@ def read_dataset(out: Path, name: str) -> PreparedSet:
 def read_manifest(path: Path) -> pd.DataFrame:
     """manifest.csv with text as text ("" where empty) and metres as floats (NaN where empty).
 
-    Raises UserError if it is missing, empty or lacks a column.
+    Raises UserError if it is missing, empty or damaged: without a column or the end of a row, or with a split or
+    metres that are none.
     """
     metres = [column for column in MANIFEST_COLUMNS if column.endswith("_m")]
-    text = dict.fromkeys((column for column in MANIFEST_COLUMNS if column not in metres), str)
+    kinds = {column: float if column in metres else str for column in MANIFEST_COLUMNS}
     try:
-        manifest = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in metres})
+        manifest = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={column: [""] for column in metres})
     except FileNotFoundError as error:
         raise UserError(f"{path.parent}: is not prepared; run dataset_prep.py first (or with --demo)") from error
     except (OSError, ValueError) as error:
@@ -144,4 +145,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     if missing or manifest.empty:
         lack = f"lacks column {missing[0]}" if missing else "has no chips"
         raise UserError(f"{path}: {lack}; run dataset_prep.py --overwrite")
+    if manifest[[column for column in MANIFEST_COLUMNS if column not in metres]].isna().any(axis=None):
+        raise UserError(f"{path}: has a row that is cut; run dataset_prep.py --overwrite")
+    if not manifest["split"].isin(SPLITS).all():
+        raise UserError(f"{path}: has a split other than {', '.join(SPLITS)}; run dataset_prep.py --overwrite")
     return manifest

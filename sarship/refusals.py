@@ -34,13 +34,17 @@ class Budget:
             raise over_budget(archive, f"{total:,}")
 
 
+# Of a file or a folder: what NTFS and APFS can hold, in characters, and ext4 in bytes. Of all together: what Linux can.
+_LONGEST_PART, _LONGEST_NAME = 255, 4096
+_SHOWN = 300  # characters of a name in a message
 # No file name has them: control characters, and half a surrogate pair.
 _IMPROPER = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
 def refusal(archive: str, entry: str, reason: str) -> UserError:
     """An entry that is refused, and with it the archive."""
-    return UserError(f"{archive}: {entry if entry.isprintable() and entry else repr(entry)}: {reason}")
+    shown = entry if len(entry) <= _SHOWN else f"{entry[:_SHOWN]}..."
+    return UserError(f"{archive}: {shown if shown.isprintable() and shown else repr(shown)}: {reason}")
 
 
 def damaged(where: str, why: str) -> UserError:
@@ -60,6 +64,8 @@ def safe_name(archive: str, raw_name: str) -> str:
         raise refusal(archive, raw_name, "climbs out of its folder; don't trust this archive")
     if not name or _IMPROPER.search(name):
         raise refusal(archive, raw_name, "is no proper file name; rename it")
+    if len(name) > _LONGEST_NAME or max(map(len, name.split("/"))) > _LONGEST_PART:
+        raise refusal(archive, raw_name, "is longer than a file name can be; rename it")
     return name
 
 

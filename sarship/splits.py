@@ -37,6 +37,8 @@ def assign_splits(chips: pd.DataFrame, method: str, seed: int) -> np.ndarray:
     Raises UserError where there are too few chips, vessels or scenes to split.
     """
     if method == "published":
+        if len(chips) * PUBLISHED_TRAIN_SHARE < 1:
+            raise UserError(f"--split published: {len(chips)} chips are too few for one to train with and four to test")
         train, _ = train_test_split(np.arange(len(chips)), train_size=PUBLISHED_TRAIN_SHARE, random_state=seed)
         return np.where(np.isin(np.arange(len(chips)), train), "train", "test")
     groups = np.arange(len(chips)) if method == "random" else group_numbers(chips[method])

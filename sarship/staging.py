@@ -35,10 +35,15 @@ class Staging:
         self.left_out: dict[str, Counter] = {}
         self.taken = 0
         self._preparation = preparation
-        self._names: dict[str, UniqueNames] = {}
+        self._names = UniqueNames()  # over all data sets: Mixed has chips of all
         self._class_by_pixels: dict[bytes, str] = {}
         self._columns = {name: array(_NUMBERS[name]) if name in _NUMBERS else [] for name in PreparedChip._fields}
         del self._columns["pixels_key"]
+
+    @property
+    def unreadable(self) -> int:
+        """Chips that were left out because there was no reading them."""
+        return sum(counts[UNREADABLE] for counts in self.left_out.values())
 
     def take(self, dataset: str, task: Task, outcome: Outcome) -> None:
         """Count, name and keep the chips of one task, and log what is to be said of them. Raises its error."""
@@ -51,7 +56,7 @@ class Staging:
                 if item.reason == UNREADABLE:
                     log(f"skipped {item.source}: {item.detail or 'no readable chip'}")
             else:
-                name = self._names.setdefault(dataset, UniqueNames()).claim(item.chip)
+                name = self._names.claim(item.chip)
                 if self._is_new(item):
                     if name != item.chip and item.continued:
                         renamed[place] = name, self.taken
@@ -96,7 +101,6 @@ class Staging:
         chips = pd.DataFrame(columns, columns=order)
         self._columns.clear()
         self._class_by_pixels.clear()
-        self._names.clear()
         return chips.sort_values(["dataset", "chip"], kind="stable", ignore_index=True)
 
     def move_into_place(self, chips: pd.DataFrame, prepared: Path) -> None:

@@ -19,7 +19,7 @@ from sarship.classes import class_of
 from sarship.command import UserError
 from sarship.files import writable_folder
 from sarship.preparation import Geometry
-from sarship.readers import Reader, safe_name
+from sarship.readers import Reader, check_classes, safe_name
 from sarship.readers.cifar import CifarReader
 from sarship.readers.class_folders import ClassFolderReader
 from sarship.readers.fusar import FusarReader
@@ -108,6 +108,8 @@ class Ships:
         if not (SMALLEST <= size <= LARGEST and size == int(size)):
             which = f"--extent {chosen.extent:g} --spacing {chosen.spacing:g}"
             raise UserError(f"{which}: must give {SMALLEST} to {LARGEST} whole pixels")
+        for name in self._classes:
+            _check_folder_name("--classes", name)
         if len(set(self._classes)) < max(2, len(self._classes)):
             raise UserError(f"--classes {' '.join(self._classes)}: name two or more different classes")
         self.class_of = partial(class_of, level=chosen.level, classes=self._classes)
@@ -194,6 +196,7 @@ class Scenes:
         return Geometry("chip", np.nan, np.nan, self._chosen.seed, self._size)
 
     def classes(self, chips: pd.DataFrame) -> list[str]:
+        check_classes(", ".join(self.paths), sorted(set(chips["class"])))
         by_set = {dataset: sorted(set(rows["class"])) for dataset, rows in chips.groupby("dataset")}
         for dataset, names in by_set.items():
             first, own = next(iter(by_set.items()))
@@ -223,6 +226,14 @@ def scene_class(dataset: str, category: str, subcategory: str) -> str:
     return safe_name(category)
 
 
+def _check_folder_name(option: str, name: str) -> None:
+    """Raises UserError for a name that would lead out of prepared/, or into a folder that no command finds again."""
+    if not name or name.startswith((".", *"=+-@")) or not name.isprintable() or set(name) & set("/\\"):
+        raise UserError(
+            f"{option} {name!r}: can be the name of no folder; a name has no slash, and begins with a letter"
+        )
+
+
 def _named_paths(named: Sequence[str]) -> dict[str, list[Path]]:
     """--scenes NAME=PATH ..., by name; a name may come several times. Raises UserError for a word that is none."""
     paths: dict[str, list[Path]] = {}
@@ -230,6 +241,7 @@ def _named_paths(named: Sequence[str]) -> dict[str, list[Path]]:
         name, separator, path = word.partition("=")
         if not (name and separator and path):
             raise UserError(f"--scenes {word}: write it as NAME=PATH, for instance UCMerced=UCMerced_LandUse.zip")
+        _check_folder_name("--scenes", name)
         paths.setdefault(name, []).append(Path(path))
     return paths
 

@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from sarship.command import UserError
 from sarship.refusals import over_budget
-from sarship.zip_members import Unfit
+from sarship.zip_members import MAX_ENTRIES, TOO_MANY, Unfit
 
 HEADER_BYTES = 512  # so long is a header, and what lies behind it is filled up to a multiple of it
 _EXTENDED_BYTES = 1 << 20  # for one name; Linux has paths of 4,096 bytes at most
@@ -129,6 +129,8 @@ def tar_directory(file: BinaryIO) -> list[TarMember]:
         if len(header) == HEADER_BYTES and not any(header):
             if said:
                 raise ValueError("a header stands before no member")
+            if any(map(any, iter(partial(file.read, _BLOCK_BYTES), b""))):
+                raise ValueError("more stands behind its end, or zeros within it")
             return members
         info = _header(header)
         if info.type in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL):
@@ -138,6 +140,8 @@ def tar_directory(file: BinaryIO) -> list[TarMember]:
             member = _member(info, said, position + HEADER_BYTES)
             if member.name != "/":  # "tar -c ." begins with the folder itself
                 members.append(member)
+            if len(members) > MAX_ENTRIES:
+                raise Unfit(TOO_MANY)
             said = {}
             size = member.size
         position += HEADER_BYTES + -(-size // HEADER_BYTES) * HEADER_BYTES

@@ -18,8 +18,16 @@ _LOCAL_HEADER_BYTES = 30  # without name and extra field, whose lengths are its 
 # Bits of the general purpose flag that change nothing here: how hard was deflated, sizes behind the data, UTF-8.
 _HARMLESS_FLAGS = 0x2 | 0x4 | 0x8 | 0x800
 _UTF_8_FLAG = 0x800
+_LOCAL_MARK = b"PK\x03\x04"
 _ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000  # bits 0, 6 and 13 (APPNOTE.TXT 4.4.4)
 _LARGEST_RATIO = 1032  # of deflate: 258 bytes from two bits
+
+
+# Of one archive. zipfile makes an object of each, and a header is read of every one. A million and more make an archive
+# that takes gigabytes to list; NWPU-RESISC45, the largest in scene_sets.py, has 31,500 images.
+MAX_ENTRIES = 500_000
+MAX_DIRECTORY_BYTES = 1 << 28
+TOO_MANY = f"holds more than {MAX_ENTRIES:,} entries; unpack it, and give the folder"
 
 
 class Unfit(Exception):
@@ -44,8 +52,10 @@ def read_directory(file: BinaryIO) -> list[Member]:
 
     Members follow one another from byte 0, or the directory lies. Those that share bytes make a zip bomb. Bytes
     before the first: zipfile has taken the directory of a stored inner zip for that of the truncated outer one.
+    Each stands there under its own name, also where it is never read: or a picture whose name is damaged in the
+    directory would be no picture, and missed by nobody.
     """
-    directory = zipfile.ZipFile(file)
+    directory = zipfile.ZipFile(_ShortDirectory(file))
     infos = directory.infolist()
     for info in infos:
         _check(info)
@@ -56,7 +66,41 @@ def read_directory(file: BinaryIO) -> list[Member]:
     for start, end in pairwise(starts):
         end_of.setdefault(start, end)  # where two start together, the first end is the start itself: no room for either
     # Members, not zipfile's own records, which would be most of the memory that a large archive takes.
-    return [_member(info, end_of[info.header_offset]) for info in infos]
+    members = [_member(info, end_of[info.header_offset]) for info in infos]
+    for member in members:
+        _check_place(file, member)
+    return members
+
+
+class _ShortDirectory:
+    """An open file as zipfile reads it, which takes the whole directory in one read and makes objects of all of it."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises Unfit for a directory of too many bytes or entries; a name may hold an entry's mark, and counts."""
+        if size > MAX_DIRECTORY_BYTES:
+            raise Unfit(f"has a directory of {size:,} bytes; unpack it, and give the folder")
+        data = self._file.read(size)
+        if data.count(b"PK\x01\x02") > MAX_ENTRIES:
+            raise Unfit(TOO_MANY)
+        return data
+
+
+def _check_place(file: BinaryIO, member: Member) -> None:
+    """Raises BadZipFile unless a header of its name stands where the directory says."""
+    name = _stored_name(member.name, member.flags)
+    file.seek(member.offset)
+    header = file.read(_LOCAL_HEADER_BYTES + len(name))
+    named = len(header) >= _LOCAL_HEADER_BYTES and struct.unpack_from("<H", header, 26)[0] == len(name)
+    if not (header.startswith(_LOCAL_MARK) and named and header[_LOCAL_HEADER_BYTES:] == name):
+        raise zipfile.BadZipFile(f"no entry of the name {member.name[:100]!r} stands where its directory says")
+
+
+def _stored_name(name: str, flags: int) -> bytes:
+    return name.encode("utf-8" if flags & _UTF_8_FLAG else "cp437", errors="replace")
 
 
 def _check(info: zipfile.ZipInfo) -> None:
@@ -91,15 +135,14 @@ def read_member(file: BinaryIO, member: Member) -> bytes | None:
     """
     file.seek(member.offset)
     header = file.read(_LOCAL_HEADER_BYTES)
-    if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04") or member.flags & ~_HARMLESS_FLAGS:
+    if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(_LOCAL_MARK) or member.flags & ~_HARMLESS_FLAGS:
         return None
     name_bytes, extra_bytes = struct.unpack("<26xHH", header)
     start = name_bytes + extra_bytes
     if member.offset + _LOCAL_HEADER_BYTES + start + member.packed_bytes > member.end:
         return None
     block = file.read(start + member.packed_bytes)
-    name = member.name.encode("utf-8" if member.flags & _UTF_8_FLAG else "cp437", errors="replace")
-    if block[:name_bytes] != name or len(block) < start + member.packed_bytes:
+    if block[:name_bytes] != _stored_name(member.name, member.flags) or len(block) < start + member.packed_bytes:
         return None
     data = _unpacked(memoryview(block)[start:], member)
     if data is None or len(data) != member.size or imagecodecs.deflate_crc32(data) != member.crc:

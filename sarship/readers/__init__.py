@@ -8,13 +8,13 @@ twice and splits are not its business.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sarship.archives import Source
+from sarship.archives import Entry, Source
 from sarship.chip import Chip
-from sarship.command import log
+from sarship.command import UserError, log
 
 # Why a reader gives no chip.
 UNREADABLE = "unreadable"  # no bytes, no TIFF, or a TIFF of another type than the data set's
@@ -71,24 +71,59 @@ class Reader(Protocol):
         """What is to be said of a source when all its parts are read; raises UserError if they hold no chips."""
 
 
+# Room for "-2" and ".png" within the 255 bytes that file systems hold.
+LONGEST_NAME = 200
+_DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
+
+
 class UniqueNames:
-    """Chip names: safe as file names, and never the same one twice."""
+    """Chip names: safe as file names, and never the same one twice, as little as "a" and "A".
+
+    A prepared folder can so be copied to a file system that takes the two for one (macOS, Windows).
+    """
 
     def __init__(self):
         self._seen = Counter()
 
     def claim(self, name: str) -> str:
         """`name`; when it comes for the nth time, with "-n" behind it."""
-        safe = safe_name(name)
-        self._seen[safe] += 1
-        if self._seen[safe] == 1:
-            return safe
-        return self.claim(f"{safe}-{self._seen[safe]}")
+        unique = safe_name(name)
+        while (count := self._counted(unique)) > 1:
+            unique = f"{unique}-{count}"
+        return unique
+
+    def _counted(self, name: str) -> int:
+        self._seen[name.lower()] += 1
+        return self._seen[name.lower()]
 
 
 def safe_name(name: str) -> str:
-    """`name` with "_" for whatever may not do in a file name."""
-    return re.sub("[^A-Za-z0-9_-]", "_", name)
+    """`name` with "_" for whatever may not do in a file name, and cut to LONGEST_NAME.
+
+    "_" too for a "-" that it begins with: options begin so, and formulas in the spreadsheet that opens a table of
+    names. One behind names that Windows keeps for devices.
+    """
+    safe = re.sub("^-|[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
+    return f"{safe}_" if not safe or _DEVICE.fullmatch(safe) else safe
+
+
+def check_classes(source: str, classes: Iterable[str]) -> None:
+    """Raises UserError if two classes of a source would be one, as their folders in prepared/ would have one name."""
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(safe_name(name).lower(), name)
+        if other != name:
+            raise UserError(f"{source}: its classes {other!r} and {name!r} are too much alike; rename one of them")
+
+
+MAX_TABLE_BYTES = 1 << 24  # the largest real one, meta.csv, has 1.3 MB
+
+
+def read_table(source: Source, entry: Entry) -> str:
+    """The text of a small file that says something of chips. Raises UserError if it is too large to be one."""
+    if entry.size > MAX_TABLE_BYTES:
+        raise UserError(f"{source.name}/{entry.name}: has {entry.size:,} bytes, too many for a table; get it again")
+    return source.read(entry).decode("utf-8-sig", errors="replace")
 
 
 def read_whole(reader: Reader, source: Source, names: UniqueNames | None = None) -> Iterator[Chip | Rejected]:

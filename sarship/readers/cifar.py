@@ -19,7 +19,7 @@ import numpy as np
 from sarship.archives import Entry, Source
 from sarship.chip import Chip
 from sarship.command import UserError, log
-from sarship.readers import EMPTY, Note, Rejected
+from sarship.readers import EMPTY, Note, Rejected, check_classes, read_table
 from sarship.readers.images import grey
 from sarship.scene_sets import SceneSet, check
 
@@ -110,11 +110,12 @@ def _class_names(source: Source) -> tuple[str, ...]:
     found = [entry for entry in source.entries() if PurePosixPath(entry.name).name == _NAMES]
     if not found:
         raise UserError(f"{source.name}: holds no {_NAMES}, which names the labels; get the archive again")
-    lines = source.read(found[0]).decode("ascii", errors="replace").splitlines()
+    lines = read_table(source, found[0]).splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     bad = next((name for name in names if not _CLASS.fullmatch(name)), None if names else "")
     if bad is not None:
         raise UserError(f"{source.name}/{found[0].name}: {bad!r} is no class name; get the archive again")
+    check_classes(f"{source.name}/{found[0].name}", names)
     return names
 
 

@@ -19,7 +19,7 @@ from sys import intern
 from sarship.archives import Entry, Source
 from sarship.chip import Chip
 from sarship.command import UserError, log
-from sarship.readers import EMPTY, UNREADABLE, Note, Rejected
+from sarship.readers import EMPTY, UNREADABLE, Note, Rejected, check_classes, read_table
 from sarship.readers.images import CONVERSIONS, MAX_FILE_BYTES, SUFFIXES, ImageError, is_image, place_of, read_picture
 from sarship.scene_sets import SceneSet, check
 
@@ -46,12 +46,13 @@ class ClassFolderReader:
     white: int | None = None
 
     def parts(self, source: Source) -> Iterator["ImagesPart"]:
-        """Logs what is odd about the folders. Raises UserError if there is no class folder with images."""
+        """Logs what is odd about the folders. Raises UserError if there is none with images, or two that are alike."""
         images = [entry for entry in source.entries() if is_image(entry.name)]
         classes = _classes(source, images)
         found = sorted({name for name in classes if name})
         if not found:
             raise UserError(f"{source.name}: holds no folder of images ({', '.join(SUFFIXES)}) for each class")
+        check_classes(source.name, found)
         for line in (*_oddities(source, images, classes), *check(self.known, found, len(images), source.name)):
             log(line)
         for first in range(0, len(images), CHIPS_PER_PART):
@@ -110,7 +111,7 @@ def _listed_classes(source: Source) -> dict[str, dict[str, str]]:
 
 def _read_list(source: Source, entry: Entry) -> dict[str, str]:
     where = f"{source.name}/{entry.name}"
-    text = source.read(entry).decode("utf-8-sig", errors="replace")
+    text = read_table(source, entry)
     classes = {}
     for number, line in enumerate(text.splitlines()[1:], start=2):
         if not line.strip():

@@ -1,6 +1,7 @@
 """Values as AIS tables write them: what is missing may be "", 0, -1, NA or NaN."""
 
 import math
+import re
 
 _MISSING_TEXT = {"", "na", "nan", "none", "null"}
 
@@ -18,6 +19,16 @@ def positive(value: str | None) -> float:
     except ValueError:
         return math.nan
     return number if 0 < number < math.inf else math.nan
+
+
+# Control characters, other ends of lines, and halves of surrogate pairs.
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FORMULA = re.compile(r"^(\s*)[-=+@＝＋－＠]")
+
+
+def cell(value: str) -> str:
+    """Text of strangers as it may stand in a table: in one line, and "_" where a spreadsheet would see a formula."""
+    return _FORMULA.sub(r"\1_", _NO_TEXT.sub(" ", value))
 
 
 def text(value: str | None) -> str:

@@ -21,7 +21,18 @@ from typing import NamedTuple
 from sarship.archives import Entry, Source
 from sarship.chip import Chip
 from sarship.command import UserError, log
-from sarship.readers import EMPTY, OTHER_CLASS, Note, Rejected, UniqueNames, Wanted, all_classes, fields, read_whole
+from sarship.readers import (
+    EMPTY,
+    OTHER_CLASS,
+    Note,
+    Rejected,
+    UniqueNames,
+    Wanted,
+    all_classes,
+    fields,
+    read_table,
+    read_whole,
+)
 from sarship.readers.tiff import empty, read_pixels
 
 DATASET = "Fusar"
@@ -117,7 +128,7 @@ def _table_entry(source: Source, entries: list[Entry]) -> Entry:
 
 def _rows(source: Source, table: Entry) -> dict[str, list[Row]]:
     """The rows of meta.csv by id."""
-    text = source.read(table).decode("utf-8-sig", errors="replace")
+    text = read_table(source, table)
     reader = csv.reader(io.StringIO(text), skipinitialspace=True)
     where = f"{source.name}/{table.name}"
     rows: dict[str, list[Row]] = {}

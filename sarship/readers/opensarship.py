@@ -31,6 +31,7 @@ from sarship.readers import (
     UniqueNames,
     Wanted,
     all_classes,
+    read_table,
     read_whole,
 )
 from sarship.readers.scenes import Scene, files_by_folder, scene_at, scene_places, scenes_inside
@@ -174,7 +175,7 @@ def _ships(scene: Scene) -> dict[tuple[int, int], Ship]:
     found = [entry for entry in scene.files("") if entry.name.rpartition("/")[2] == "Ship.xml"]
     if not found:
         raise UserError(f"{scene.where}: holds no Ship.xml; get the scene again")
-    return parse_ships(scene.source.read(found[0]), scene.where)
+    return parse_ships(read_table(scene.source, found[0]), scene.where)
 
 
 def _typical_incidence(ships: dict[tuple[int, int], Ship]) -> float:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from sarship.archives import Entry, Source, is_archive
 from sarship.command import UserError
-from sarship.readers import Note, fields
+from sarship.readers import Note, fields, read_table
 
 # Sentinel-1 product names, e.g. S1A_IW_GRDH_1SDV_<start>_<stop>_<orbit>_<take>_<id> (Sentinel-1 product specification,
 # naming convention): type, resolution, level and class, polarization.
@@ -94,7 +94,7 @@ class Scene:
     def _metadata(self) -> list[str]:
         beside = [entry for entry in self.files("") if entry.name.lower().endswith(".xml")]
         tables = [entry for entry in beside if entry.name.rpartition("/")[2] != "Ship.xml"]
-        return [self.source.read(entry).decode("utf-8", errors="replace") for entry in tables]
+        return [read_table(self.source, entry) for entry in tables]
 
 
 def _attribute(metadata: str, name: str) -> str:

@@ -31,13 +31,13 @@ class Ship:
     incidence_deg: float = math.nan
 
 
-def parse_ships(xml: bytes, scene: str) -> dict[tuple[int, int], Ship]:
+def parse_ships(xml: str, scene: str) -> dict[tuple[int, int], Ship]:
     """The ships of a Ship.xml by (Center_x, Center_y): pixels of the scene, along range and azimuth.
 
     Two records for one place that disagree on the MMSI leave its vessel unknown.
     Raises UserError, naming `scene`, if there is no `<ship>` block or a required field is in none of them.
     """
-    blocks = list(_blocks(xml.decode("utf-8", errors="replace")))
+    blocks = list(_blocks(xml))
     if not blocks:
         raise UserError(f"{scene}: Ship.xml has no <ship> block; get the scene again")
     for name in _REQUIRED:

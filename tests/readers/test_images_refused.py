@@ -83,7 +83,14 @@ def huge_gif() -> bytes:
     return bytes(data)
 
 
+def huge_jpeg() -> bytes:
+    data = bytearray(by_pillow(GREY, "JPEG"))
+    struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, 60_000, 60_000)
+    return bytes(data)
+
+
 HUGE = {
+    "jpeg": huge_jpeg(),
     "png": png(8, 2, 60_000, 60_000),
     "png that pillow only warns of": png(8, 2, 10_000, 10_000),
     "deep png": png(16, 2, 60_000, 60_000),
