@@ -150,9 +150,9 @@ def _tar_headers(data: bytes) -> list[int]:
 
 
 def tar_header_lies(data: bytes, rng: np.random.Generator) -> bytes:
-    """A size, a kind, a name or a sum that is another one; the header's own sum agrees with half of the sizes.
+    """A size, a kind, a name or a sum that is another one; the header's own sum agrees with half of the sizes and kinds.
 
-    A kind or a name with a right sum is no damage: it makes another archive, and nothing tells that it was not meant.
+    A name with a right sum is no damage: it makes another archive, and nothing tells that it was not meant.
     """
     start = int(rng.choice(_tar_headers(data)))
     header = bytearray(data[start : start + _BLOCK])
@@ -164,7 +164,7 @@ def tar_header_lies(data: bytes, rng: np.random.Generator) -> bytes:
         header[156] = int(rng.integers(256))
     else:
         header[int(rng.integers(0, 100 if what == 2 else _BLOCK))] = int(rng.integers(256))
-    if what == 0 and rng.random() < 0.5:
+    if what in (0, 1) and rng.random() < 0.5:
         header[148:156] = b" " * 8
         header[148:156] = f"{sum(header):06o}\0 ".encode()
     return data[:start] + bytes(header) + data[start + _BLOCK :]

@@ -163,11 +163,16 @@ def _extended(info: tarfile.TarInfo, file: BinaryIO) -> dict[str, str]:
     if info.size > _EXTENDED_BYTES:
         raise ValueError(f"a header of {info.size:,} bytes")
     data = file.read(info.size)
-    if info.type == _LONG_NAME:
-        return {"path": data.split(b"\0")[0].decode("utf-8", "surrogateescape")}
-    if info.type == _PAX:
-        return {key: value for key, value in _pax_records(data) if key in ("path", "size") or "GNU.sparse" in key}
-    return {}
+    # What is no name and no records is a file whose kind was changed: it would be lost without a word.
+    if info.type in (_LONG_NAME, _LONG_LINK):
+        name = data.rstrip(b"\0")
+        if not name or b"\0" in name:
+            raise ValueError("a long name that is none")
+        return {"path" if info.type == _LONG_NAME else "linkpath": name.decode("utf-8", "surrogateescape")}
+    records = dict(_pax_records(data))
+    if info.type == _PAX_FOR_ALL:
+        return {}
+    return {key: value for key, value in records.items() if key in ("path", "size") or "GNU.sparse" in key}
 
 
 def _pax_records(data: bytes) -> Iterator[tuple[str, str]]:
@@ -192,6 +197,8 @@ def _member(info: tarfile.TarInfo, said: dict[str, str], offset: int) -> TarMemb
         raise Unfit(raw_name, "is stored with holes; repack the archive without --sparse")
     if not (info.isreg() or info.isdir()):
         raise Unfit(raw_name, f"is of a kind that is not read ({info.type!r}); repack the archive without it")
+    if "linkpath" in said:
+        raise ValueError("a long name of a link stands before no link")
     name = "/".join(part for part in raw_name.split("/") if part != ".")  # "tar -c ." writes "./name"
     if info.isdir():
         return TarMember(name.rstrip("/") + "/", 0, offset)

@@ -67,8 +67,8 @@ def read_directory(file: BinaryIO) -> list[Member]:
         end_of.setdefault(start, end)  # where two start together, the first end is the start itself: no room for either
     # Members, not zipfile's own records, which would be most of the memory that a large archive takes.
     members = [_member(info, end_of[info.header_offset]) for info in infos]
-    for member in members:
-        _check_place(file, member)
+    for info, member in zip(infos, members, strict=True):
+        _check_place(file, info.orig_filename, member)
     return members
 
 
@@ -89,9 +89,9 @@ class _ShortDirectory:
         return data
 
 
-def _check_place(file: BinaryIO, member: Member) -> None:
-    """Raises BadZipFile unless a header of its name stands where the directory says."""
-    name = _stored_name(member.name, member.flags)
+def _check_place(file: BinaryIO, as_stored: str, member: Member) -> None:
+    """Raises BadZipFile unless a header of its name, as the directory has it, stands where that says."""
+    name = _stored_name(as_stored, member.flags)
     file.seek(member.offset)
     header = file.read(_LOCAL_HEADER_BYTES + len(name))
     named = len(header) >= _LOCAL_HEADER_BYTES and struct.unpack_from("<H", header, 26)[0] == len(name)
