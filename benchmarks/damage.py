@@ -150,7 +150,7 @@ def _tar_headers(data: bytes) -> list[int]:
 
 
 def tar_header_lies(data: bytes, rng: np.random.Generator) -> bytes:
-    """A size, a kind, a name or a sum that is another one; the header's own sum agrees with half of the sizes and kinds.
+    """A size, a kind, a name or a sum that is another one; the header's sum agrees with half of the sizes and kinds.
 
     A name with a right sum is no damage: it makes another archive, and nothing tells that it was not meant.
     """

@@ -13,6 +13,7 @@ from sarship.change.simulator.geometry import static_gain
 from sarship.change.simulator.land import Land, make_land
 from sarship.change.simulator.levels import Hidden, draw_wind
 from sarship.change.simulator.passes import ORBITS, plan_passes
+from sarship.change.simulator.settlements import FIELD_SHARE
 from sarship.change.simulator.terrain import PIXEL_M
 from sarship.change.simulator.weather import Weather, draw_weather, nearby
 from sarship.command import UserError
@@ -20,8 +21,8 @@ from sarship.command import UserError
 VERSION = 1  # of what the same options give
 JITTER_DB = 0.15  # radiometric stability is specified as 0.5 dB at three sigma (ESA, Sentinel-1 performance)
 CLOSEST_AREAS_M = 12_000  # from centre to centre; larger areas lie further apart
-# Streams of random numbers of a series: that of the region, and those of an area.
-_REGION, _AREAS = 0, 1
+# Streams of random numbers of a series: those of the regions, and those of an area.
+_REGIONS, _AREAS = 0, 1
 _LAND, _WEATHER, _MISSING, _HIDDEN, _SPECKLE = range(5)
 
 
@@ -30,7 +31,8 @@ class Options:
     """What a series is made with; the same options give the same bytes.
 
     areas: how many. size: rows and columns of each. start, days: of the period. missing: share of the passes that left
-    no image. lee_window: pixels, odd, 1 for no filter.
+    no image. lee_window: pixels, odd, 1 for no filter. regions: how many the areas lie in, in turn; each has a weather.
+    fields: share of each area.
     """
 
     areas: int
@@ -40,6 +42,8 @@ class Options:
     seed: int
     missing: float
     lee_window: int
+    regions: int = 1
+    fields: float = FIELD_SHARE
 
     def names(self) -> list[str]:
         """Folders of the areas."""
@@ -104,21 +108,23 @@ def plan_shots(options: Options, area: int) -> list[Shot]:
 
 
 def area_weather(options: Options, area: int) -> Weather:
-    """The weather of an area: that of the region, but for showers and hollows."""
-    region = draw_weather(options.start, options.days, np.random.default_rng(_seed(options, _REGION)))
-    return nearby(region, np.random.default_rng(_seed(options, _AREAS, area, _WEATHER)))
+    """The weather of an area: that of its region, but for showers and hollows."""
+    region = area % options.regions
+    stream = (_REGIONS, region) if region else (_REGIONS,)  # the first one's is that of a series of one region
+    weather = draw_weather(options.start, options.days, np.random.default_rng(_seed(options, *stream)))
+    return nearby(weather, np.random.default_rng(_seed(options, _AREAS, area, _WEATHER)))
 
 
 @lru_cache(maxsize=1)  # a process makes many images of one area
-def area_land(seed: int, area: int, size: int) -> Land:
+def area_land(seed: int, area: int, size: int, fields: float) -> Land:
     """The land of an area; it depends on nothing else."""
-    return make_land(size, np.random.SeedSequence(seed, spawn_key=(_AREAS, area, _LAND)))
+    return make_land(size, np.random.SeedSequence(seed, spawn_key=(_AREAS, area, _LAND)), fields)
 
 
 @lru_cache(maxsize=2)
-def area_gain(seed: int, area: int, size: int, direction: str, incidence_deg: float) -> np.ndarray:
+def area_gain(seed: int, area: int, size: int, fields: float, direction: str, incidence_deg: float) -> np.ndarray:
     """What geometry and texture do to each pixel of it: static_gain."""
-    return static_gain(area_land(seed, area, size), direction, incidence_deg)
+    return static_gain(area_land(seed, area, size, fields), direction, incidence_deg)
 
 
 def speckle_generator(options: Options, area: int, number: int) -> np.random.Generator:

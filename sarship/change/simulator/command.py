@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sarship.change.simulator.areas import Options, read_options
 from sarship.change.simulator.series import DEFAULT_START, check, simulate_series
+from sarship.change.simulator.settlements import FIELD_SHARE
 from sarship.command import UserError
 from sarship.pool import available_cores
 
@@ -15,7 +16,9 @@ SERIES = Path("change", "series")  # below --out
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the simulator."""
     add = parser.add_argument
-    add("--areas", type=int, default=3, metavar="N", help="areas of one region, in folders of their own")
+    add("--areas", type=int, default=3, metavar="N", help="areas, in folders of their own")
+    add("--regions", type=int, default=1, metavar="N", help="regions the areas lie in, in turn, each with its weather")
+    add("--fields", type=float, default=FIELD_SHARE, metavar="SHARE", help="share of each area that is farmed")
     add("--size", type=int, default=512, metavar="PX", help="rows and columns of an area, pixels of 10 m")
     add("--start", type=_date, default=DEFAULT_START, metavar="DATE", help="first day, written 2019-07-01")
     add("--days", type=int, default=540, metavar="N", help="length of the period; eight images in twelve days")
@@ -31,7 +34,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises UserError for an option out of range, or if a series that was simulated with other options is there.
     """
-    names = ("areas", "size", "start", "days", "seed", "missing", "lee_window")
+    names = ("areas", "size", "start", "days", "seed", "missing", "lee_window", "regions", "fields")
     options = Options(**{name: getattr(chosen, name) for name in names})
     check(options)
     if chosen.workers < 1:

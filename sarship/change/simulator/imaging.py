@@ -35,7 +35,7 @@ def _image(
     options: Options, area: int, acquisition: Acquisition, hidden: Hidden, rng: np.random.Generator | None
 ) -> np.ndarray:
     """(2, rows, cols) float32 dB; without a generator there is no speckle, and no filter."""
-    key = options.seed, area, options.size
+    key = options.seed, area, options.size, options.fields
     land, gain = area_land(*key), area_gain(*key, acquisition.orbit, acquisition.incidence_angle_deg)
     levels = patch_levels(land.patches, acquisition, hidden).astype(np.float32)
     window = options.lee_window if rng else 1

@@ -14,7 +14,7 @@ from sarship.change.cover import BOG, BUILT_UP, FIELD, FOREST, WATER
 from sarship.change.simulator.cells import compartments, parcels
 from sarship.change.simulator.noise import smooth_field
 from sarship.change.simulator.patches import Patches, draw_patches
-from sarship.change.simulator.settlements import Settlements, settle
+from sarship.change.simulator.settlements import FIELD_SHARE, Settlements, settle
 from sarship.change.simulator.terrain import PIXEL_M, Terrain, make_terrain
 
 # Size of compartments and how far their borders waver, metres. Those of forests in Finland have 1 to 3 ha.
@@ -50,12 +50,12 @@ class Land:
     house_angle_deg: np.ndarray
 
 
-def make_land(size: int, seed: np.random.SeedSequence) -> Land:
-    """A land of (size, size) pixels; the same seed gives the same bits."""
+def make_land(size: int, seed: np.random.SeedSequence, field_share: float = FIELD_SHARE) -> Land:
+    """A land of (size, size) pixels; the same seed gives the same bits. field_share: see `settlements.settle`."""
     # Streams of their own: another way to draw one thing leaves the others as they are.
     streams = [np.random.default_rng(each) for each in seed.spawn(6)]
     terrain = make_terrain(size, streams[0])
-    settlements = settle(terrain, streams[1])
+    settlements = settle(terrain, streams[1], field_share)
     cover = _cover(terrain, settlements)
     patch, covers, cleared = _patches(cover, settlements, streams[2])
     patches = draw_patches(covers, cleared, patch, terrain.elevation_m, streams[3])

@@ -15,6 +15,7 @@ from sarship.change.simulator.areas import Options, Shot, area_land, area_weathe
 from sarship.change.simulator.imaging import shot_image
 from sarship.change.simulator.levels import COVERS
 from sarship.change.simulator.passes import EASTING_M, NORTHING_M
+from sarship.change.simulator.settlements import FIELD_SHARE
 from sarship.change.simulator.summary import draw_summary
 from sarship.change.simulator.terrain import PIXEL_M
 from sarship.command import UserError
@@ -47,17 +48,21 @@ def simulate_series(
     seed: int = 1,
     missing: float = 0.1,
     lee_window: int = 5,
+    regions: int = 1,
+    fields: float = FIELD_SHARE,
     workers: int = 1,
 ) -> None:
     """Write a series of `areas` areas of (size, size) pixels into `folder`: whole, or not at all.
 
     start, days: period; each area is seen eight times in twelve days. missing: share of the passes that left no image,
-    from 0 to below 1. lee_window: pixels of the speckle filter, odd; 1 for none. workers: processes; any number of
-    them gives the same bytes. An existing folder is replaced.
+    from 0 to below 1. lee_window: pixels of the speckle filter, odd; 1 for none. regions: how many the areas lie in, in
+    turn, from 1 to `areas`; areas of one region share its weather but for showers. fields: share of each area that is
+    farmed, as far as there is dry and level ground, from 0 to below 1. workers: processes; any number of them gives the
+    same bytes. An existing folder is replaced.
 
     Raises UserError, which names the option, for a value out of range, or if the folder cannot be written.
     """
-    options = Options(areas, size, start, days, seed, missing, lee_window)
+    options = Options(areas, size, start, days, seed, missing, lee_window, regions, fields)
     check(options)
     plans = {name: plan_shots(options, area) for area, name in enumerate(options.names())}
     for name, shots in plans.items():
@@ -89,6 +94,10 @@ def check(options: Options) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be from {low} to {high}")
     if options.lee_window % 2 == 0:
         raise UserError(f"--lee-window {options.lee_window}: must be odd, so that a pixel is in its middle")
+    if not 1 <= options.regions <= options.areas:
+        raise UserError(f"--regions {options.regions}: must be from 1 to the number of areas, {options.areas}")
+    if not 0 <= options.fields < 1:
+        raise UserError(f"--fields {options.fields}: must be 0 or more, and less than 1")
     if not 0 <= options.missing < 1:
         raise UserError(f"--missing {options.missing}: must be 0 or more, and less than 1")
 
@@ -108,7 +117,7 @@ def _tasks(series: Path, options: Options, plans: dict[str, list[Shot]]) -> list
 def _carry_out(task: _Task) -> np.ndarray | None:
     """Write what the task names; of an image, its means by cover, (2, covers) dB."""
     options, area = task.options, task.area
-    land = area_land(options.seed, area, options.size)
+    land = area_land(options.seed, area, options.size, options.fields)
     corner = _corner_m(options, area)
     if task.shot is None:
         write_raster(task.folder / "elevation.tif", land.elevation_m[None], corner)

@@ -12,7 +12,7 @@ from sarship.change.simulator.terrain import PIXEL_M, Terrain
 # All estimates, so that cut-outs of 640 m mostly have forest and often some open land.
 KM2_PER_VILLAGE = 7
 CLOSEST_VILLAGES_M = 1_100
-FIELD_SHARE, BUILT_UP_SHARE = 0.11, 0.018
+FIELD_SHARE, BUILT_UP_SHARE = 0.11, 0.018  # the first unless asked for otherwise
 FIELD_REACH_M = 650
 STEEPEST_FIELD = 0.12  # rise over run
 SMALLEST_FIELD_PX = 80
@@ -37,8 +37,8 @@ class Settlements:
     nearest: np.ndarray
 
 
-def settle(terrain: Terrain, rng: np.random.Generator) -> Settlements:
-    """Villages, fields and roads of a terrain."""
+def settle(terrain: Terrain, rng: np.random.Generator, field_share: float = FIELD_SHARE) -> Settlements:
+    """Villages, fields and roads of a terrain. field_share: what is wanted of it, as far as ground is dry and level."""
     shape = terrain.water.shape
     slope = _slope(terrain.elevation_m)
     centres = _village_centres(terrain, slope, rng)
@@ -46,7 +46,7 @@ def settle(terrain: Terrain, rng: np.random.Generator) -> Settlements:
     distance, nearest = _distances(shape, centres)
     usable = ~terrain.water & (slope < STEEPEST_FIELD)
     wish = -distance / FIELD_REACH_M - 5 * slope + 0.02 * terrain.hollow_m + 0.6 * smooth_field(shape, 14, rng)
-    fields = _tidy(_best(np.where(usable, wish - 0.3 * terrain.flats, -np.inf), FIELD_SHARE))
+    fields = _tidy(_best(np.where(usable, wish - 0.3 * terrain.flats, -np.inf), field_share))
     ways = _ways(terrain.water, slope, centres, rng)
     off_road = ndimage.distance_transform_edt(~ways).astype(np.float32) * PIXEL_M
     closeness = -distance / 220 - off_road / 60 + 0.5 * smooth_field(shape, 6, rng)
