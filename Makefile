@@ -1,7 +1,7 @@
 # make demo      set up, then the whole study on simulated archives, below demo/
 # make studies   set up, then the demo of every study, below demo-studies/, with a report to look at
 # make change    set up, then the change study on a simulated series, below demo-change/
-# make test      set up, then ruff and every test
+# make test      set up, then ruff and every test, in two processes of one thread; then what of the code they reached
 # make install   set up only: .venv with what the commands need
 PYTHON ?= python3
 BIN := .venv/bin
@@ -48,7 +48,7 @@ install: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 .venv/installed: requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv
