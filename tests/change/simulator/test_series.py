@@ -16,7 +16,7 @@ import rasterio
 from sarship.change.conditions import COLUMNS, ORBITS, Acquisition, read_acquisitions
 from sarship.change.cover import BOG, FIELD, FOREST, WATER
 from sarship.change.simulator import clean_image, command, imaging, simulate_series
-from sarship.change.simulator.areas import Options, plan_shots
+from sarship.change.simulator.areas import Options, area_land, area_weather, plan_shots
 from sarship.change.simulator.speckle import equivalent_looks
 from sarship.command import UserError
 
@@ -126,6 +126,22 @@ def test_another_seed_is_another_land_and_another_weather(area, tmp_path):
     assert np.abs(band(other / "elevation.tif") - band(area / "elevation.tif")).mean() > 5
     mine, theirs = (read_acquisitions(each / "acquisitions.csv")[0] for each in (area, other))
     assert mine.temperature_c != theirs.temperature_c
+
+
+def test_areas_of_a_region_share_its_weather_and_other_regions_have_another():
+    one, two = (Options(**SMALL | {"areas": 4}, missing=0.1, lee_window=5, regions=regions) for regions in (1, 2))
+    rain = [area_weather(two, area).rain_mm for area in range(4)]
+    together = np.corrcoef(rain)
+    assert together[0, 2] > 0.7 and together[1, 3] > 0.7
+    assert np.abs(together[[0, 0, 1, 2], [1, 3, 2, 3]]).max() < 0.4
+    for area in (0, 2):  # the first region is the only one of a series without others
+        np.testing.assert_array_equal(rain[area], area_weather(one, area).rain_mm)
+
+
+def test_as_much_is_farmed_as_is_asked_for():
+    shares = [np.mean(area_land(3, 0, 192, fields).cover == FIELD) for fields in (0.0, 0.1, 0.3)]
+    assert shares[0] == 0
+    assert shares[1:] == pytest.approx([0.1, 0.3], abs=0.04)
 
 
 def test_missing_images_are_missing_at_random_and_change_no_other(tmp_path):
@@ -242,7 +258,15 @@ def test_the_command_writes_below_out_and_does_it_once(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--seed", "9"), ("--missing", "0.2"), ("--lee-window", "7"), ("--days", "13"), ("--start", "2020-10-02")],
+    [
+        ("--seed", "9"),
+        ("--missing", "0.2"),
+        ("--lee-window", "7"),
+        ("--days", "13"),
+        ("--start", "2020-10-02"),
+        ("--regions", "2"),
+        ("--fields", "0.3"),
+    ],
 )
 def test_another_option_on_the_same_folder_is_named(area, tmp_path, option, value):
     folder = tmp_path / "change" / "series" / "area_1"
@@ -279,6 +303,10 @@ def test_a_folder_that_is_no_series_is_not_replaced(tmp_path):
         ("--lee-window", "4"),
         ("--lee-window", "0"),
         ("--workers", "0"),
+        ("--regions", "0"),
+        ("--regions", "4"),
+        ("--fields", "-0.1"),
+        ("--fields", "1"),
     ],
 )
 def test_options_out_of_range_are_named_in_one_line_and_nothing_is_written(tmp_path, option, value):
