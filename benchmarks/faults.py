@@ -290,7 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     text = table(done, seconds, operations)
     print(text)
     if chosen.write:
-        write_section("faults", f"`{command_line(Path(__file__), argv)}`, {machine('torch')}:\n\n{text}")
+        write_section("faults.py", f"## Kills\n\n`{command_line(Path(__file__), argv)}`, {machine('torch')}.\n\n{text}")
     return int(any(each.problems for each in done))
 
 
