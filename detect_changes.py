@@ -189,13 +189,14 @@ def run_train(chosen: argparse.Namespace) -> None:
     settings |= {"data": samples.fingerprint(), "precision": str(device.autocast_dtype).removeprefix("torch.")}
     stem = model_stem(without, chosen.seed)
     path = below(chosen, "models", f"{stem}.pt")
+    checkpoint = Checkpoint.beside(path, settings)
     if is_done(path, settings, lambda: read_model(path)["meta"]["settings"], chosen):
+        checkpoint.remove()  # of a command that was killed in the moment between
         return
     arrange_memory(chosen.batch_size * samples.patch**2)
     torch.set_num_threads(chosen.threads or torch.get_num_threads())
     torch.manual_seed(chosen.seed)
     network = build(settings)
-    checkpoint = Checkpoint.beside(path, settings)
     log(f"{stem}: {sum(each.numel() for each in network.parameters()) / 1e6:.1f} million weights, {device.name}")
     progress = fit(network, samples, recipe, device, checkpoint)
     meta = {"settings": settings, "picked_epoch": progress.best_epoch, "seconds": progress.seconds}

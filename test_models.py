@@ -324,6 +324,8 @@ def carry_out(
     that start from it."""
     writable_folder(chosen.out / "trained_models")
     kept = [run for run in runs if run not in waiting]
+    for run in kept:
+        run.checkpoint(chosen.out).remove()  # of a command that was killed in the moment between
     failures = Failures()
     try:
         for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):

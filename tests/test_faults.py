@@ -16,6 +16,7 @@ import torch
 
 import test_models
 from sarship import epochs, files, runs, training
+from sarship.checkpoint import Checkpoint
 from sarship.command import DiskError, PartlyFailed, UserError, run_command
 from sarship.decoded import decoded_chips
 from sarship.files import UNFINISHED
@@ -181,6 +182,20 @@ def test_a_killed_run_goes_on_unless_it_may_not(tmp_path, monkeypatch, capsys, w
     assert calls == ran
     assert said in capsys.readouterr().err
     assert not list(out.rglob("*.partial.pt"))
+
+
+def test_what_a_finished_run_went_on_from_goes(whole, tmp_path, monkeypatch):
+    out = make_prepared(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "remove", broken_off)  # the model file is there, and its state still, too
+        train(out)
+    assert list(out.rglob("*.partial.pt"))
+    train(out)
+    same_files(out, whole)
+
+
+def broken_off(self) -> None:
+    raise KeyboardInterrupt
 
 
 def test_fresh_trains_again_what_is_done(tmp_path, monkeypatch):
