@@ -36,8 +36,9 @@ from sarship.zip_members import Member, Window, data_start, read_directory, read
 # OpenSARShip needs two levels: the outer archive, and a scene archive in it. One more for a user who packed both.
 MAX_LEVELS = 3
 
-# No entry larger than this is taken into memory. Scene archives, the largest things that are, have some 1 to 100 MB.
-MAX_ENTRY_BYTES = 1 << 30
+# No entry larger than this is taken into memory, and one inside another is there twice. Scene archives, the largest
+# things that are, have some 1 to 100 MB.
+MAX_ENTRY_BYTES = 1 << 29
 
 _ARCHIVE_NAME = re.compile(r"\.(zip|rar)(\s*\(\d+\))?$", re.IGNORECASE)
 _BLOCK_BYTES = 1 << 20

@@ -20,6 +20,7 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 EXIT_OUTPUT_CLOSED = 141  # 128 + SIGPIPE
+LONGEST_SHOWN = 300  # characters of a path in a line
 # Tables that a study may have.
 COMMANDS = ("dataset_prep", "test_models", "grad_cams", "compare_scores", "interpret", "predict", "detect_changes")
 
@@ -202,6 +203,12 @@ def run_command(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # whoever reads the output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_OUTPUT_CLOSED)
+    except OSError as error:  # a path that cannot be, a file that vanished or may not be read
+        if error.filename is None:
+            raise
+        name = os.fsdecode(error.filename)[:LONGEST_SHOWN]
+        print(f"{Path(sys.argv[0]).name}: error: {name}: {error.strerror}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -1,7 +1,11 @@
 """Options, study files, one-line errors."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +109,31 @@ def test_a_list_in_a_study_does_not_swallow_what_stands_first(tmp_path):
     made.add_argument("model").required = False  # as predict.py has it: a study is checked by itself
     chosen = parse(made, "predict", ["a.pt", "--study", str(study)])
     assert (chosen.model, chosen.classes) == ("a.pt", ["x", "y"])
+
+
+@pytest.mark.parametrize("path", ["/absent/file", "/" + 5000 * "x", "/etc/passwd/below"])
+def test_a_path_that_cannot_be_read_is_one_line_and_status_2(path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/command.py"])
+    with pytest.raises(SystemExit) as ended:
+        run_command(lambda: Path(path).read_bytes())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and line.startswith(f"command.py: error: {path[:300]}: ") and len(line) < 400
+
+
+def test_sigterm_ends_with_its_status_and_tidies_up(capsys):
+    tidied = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            tidied.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run_command(work)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143 and tidied and capsys.readouterr().err.endswith(": terminated\n")
