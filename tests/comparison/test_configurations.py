@@ -71,7 +71,7 @@ def test_a_run_in_two_files_is_named(tmp_path, scores):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda table: table.drop(columns=list(NEWER_COLUMNS)), "older form, without Augment to Variant; run test_mod"),
+        (lambda table: table.drop(columns=list(NEWER_COLUMNS)), "older form, without Augment to Stopped; run test_mod"),
         (lambda table: table.drop(columns=["ECE", "Variant"]), "has no column ECE, Variant"),
         (lambda table: table.iloc[:0], "has no rows"),
         (set_cell(1, "Seed", "one"), "Seed is 'one'"),
