@@ -13,6 +13,7 @@ from PIL import Image
 
 import dataset_prep
 from sarship.archives import open_source
+from sarship.files import UNFINISHED
 from sarship.preparation import Geometry
 from sarship.prepared import read_dataset
 from sarship.readers import UniqueNames
@@ -132,7 +133,7 @@ def test_when_it_is_stopped_nothing_is_left(tmp_path, whom):
     archive = saved(tmp_path / "f.zip", fusar(200))
     command = [sys.executable, dataset_prep.__file__, "--fusar", archive, "--out", tmp_path / "out", "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not list((tmp_path / "out").glob(".prepared-*/.staging/*.png")):
+    while not list((tmp_path / "out").glob(f"{UNFINISHED}*/.staging/*.png")):
         assert process.poll() is None
         time.sleep(0.01)
     workers = _children(process.pid)
