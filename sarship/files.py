@@ -113,7 +113,8 @@ def _held(path: Path, make: Callable[[], tuple[int, str]]) -> tuple[int, Path]:
         except OSError as error:
             kind = DiskError if error.errno in _NO_MORE else UserError
             raise kind(f"{path}: cannot be written ({error.strerror}){_ADVICE}") from error
-        fcntl.flock(held, fcntl.LOCK_EX)
+        with suppress(OSError):  # where the file system knows no locks, `remove_leftovers` removes nothing
+            fcntl.flock(held, fcntl.LOCK_EX)
         if Path(name).exists():
             return held, Path(name)
         os.close(held)  # in the moment before it was locked, it was taken for a leftover
@@ -131,9 +132,11 @@ def _explained(path: Path, written: Path) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         refusal = error if isinstance(error, OSError) and error.errno in _NO_MORE else _refusal_of_more(written)
-        if refusal is None or isinstance(error, UserError):
+        if refusal is None:
             raise
         raise DiskError(f"{path}: cannot be written ({os.strerror(refusal.errno)}){_ADVICE}") from error
 

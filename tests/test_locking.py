@@ -125,6 +125,15 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
     with locked(tmp_path, "prepared"):
         pass
     assert "cannot be locked (No locks available); start no other command" in capsys.readouterr().err
+    with whole_file(tmp_path / "scores.csv") as written:
+        written.write_text("whole")
+    (tmp_path / f"{UNFINISHED}x").touch()
+    with locked(tmp_path, "prepared"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == [
+        f"{UNFINISHED}x",
+        "scores.csv",
+    ]
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path):
