@@ -10,59 +10,54 @@
     python test_models.py --models NASNetMobile --freeze-to input --optimizer sgd --augment land_use --redeal
     python test_models.py --study studies/transfer.toml --list
 
+    python test_models.py --jobs 4                            # four runs side by side on this machine
+    python test_models.py --ray auto --gpus-per-run 0.5       # the runs over a Ray cluster; see docs/cluster.md
+    torchrun --nproc-per-node 4 test_models.py                # each run over four GPUs of this machine
+    torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 test_models.py
+                                                              # of two: start it on both, HOST is one of them
+
 Trains every chosen model on every chosen data set; the validation macro-F1 picks the epoch; every run is then tested
 once on the test set of *every* prepared data set. A killed command goes on where it stopped when it is started again
 with the same options. The tables hold every run that has a model file below --out.
 """
 
 import argparse
-import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from itertools import product
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from models import (
-    MODELS,
-    SHIP_MODELS,
-    UNFREEZE,
-    ShipNetwork,
-    build,
-    freeze_to,
-    frozen_layers,
-    load_imagenet_backbone,
-    load_trained_backbone,
-)
-from sarship.augment import AUGMENTATIONS, draw_flips
-from sarship.baselines import hog_svm, majority
+from models import MODELS, SHIP_MODELS, UNFREEZE, build, freeze_to
+from one_run import Order, carry_out_elsewhere, carry_out_here, for_elsewhere
+from sarship.augment import AUGMENTATIONS
+from sarship.bookkeeping import Bookkeeping
 from sarship.checks import check_augmentation, check_options
-from sarship.command import UserError, command_parser, log, parse, run_command
+from sarship.command import UserError, command_parser, parse, run_command
 from sarship.device import Device, arrange_memory, choose_device
+from sarship.distributed import agree, is_first, joined, processes, told
+from sarship.engines import Engine, Hear, Here, Processes
 from sarship.failures import Failures
-from sarship.familiarity import fit_familiarity
-from sarship.features import FeatureStore
 from sarship.files import writable_folder
 from sarship.ledger import Ledger
 from sarship.locking import locked
-from sarship.losses import COSINE_LOSSES, LOSSES
+from sarship.losses import LOSSES
 from sarship.names import BASELINES
-from sarship.planning import needs, plan
-from sarship.prepared import CACHE, PreparedSet, list_datasets, read_dataset
+from sarship.planning import plan
+from sarship.prepared import PreparedSet, list_datasets, read_dataset
 from sarship.profiling import Profile
 from sarship.protocols import PROTOCOLS, SWITCHES, UNNAMED
+from sarship.ray_engine import RayCluster
 from sarship.resplit import refuse_to_tear_apart, views
-from sarship.run_report import draw, header, title_of, warn_if_collapsed
-from sarship.runs import Run, model_path, read_run, state_of, write_run
+from sarship.run_report import header
+from sarship.runs import Run
 from sarship.sampling import SAMPLERS
+from sarship.scheduling import schedule
 from sarship.scores import format_table
-from sarship.thinning import thinned
-from sarship.training import OPTIMIZERS, LabelledChips, Progress, Recipe, fit, predict, predict_sets
-from sarship.waiting import drop_weights, listing, runs_to_train
+from sarship.training import OPTIMIZERS
+from sarship.waiting import listing, runs_to_train
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -121,6 +116,14 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--train-chips", type=int, metavar="N", help="train on N chips of each class at most")
     add("--imbalance", type=float, metavar="RATIO",
         help="train on all chips of the first class, ever fewer of the others, and 1/RATIO of the last")  # fmt: skip
+    # -- where
+    add("--jobs", type=int, default=1, metavar="N", help="runs side by side on this machine")
+    add("--ray", metavar="ADDRESS", help="runs as tasks of a Ray cluster; auto: the one that this machine is part of")
+    add("--cpus-per-run", type=int, metavar="N",
+        help="threads of a run; with other numbers, rounding differs (without: all cores, those of a job with --jobs, "
+             "1 with --ray)")  # fmt: skip
+    add("--gpus-per-run", type=float, metavar="N",
+        help="with --ray, also a fraction (without: 1 where the cluster has GPUs, unless --device cpu)")  # fmt: skip
     # -- on what
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="auto: bfloat16 where it is fast")
@@ -159,212 +162,53 @@ def check_networks(chosen: argparse.Namespace, image_size: int) -> None:
             raise UserError(f"--no-batch-norm: ImageNet weights of {name} need it; choose another --backbone")
 
 
-def train_network(
-    run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device, twin: Path | None
-) -> None:
-    """Train the run's network, test it on every test set, write its model file.
-
-    twin: model file of a run that differs in testing only, if there is one: it has the weights already.
-    """
-    settings, source = run.settings, view[run.target]
-    store = FeatureStore(chosen.out / CACHE)
-    torch.manual_seed(run.seed)
-    network = build(
-        run.model,
-        len(settings["classes"]),
-        source.image_size,
-        settings["heads"],
-        cosine=settings["loss"] in COSINE_LOSSES,
-        batch_norm=settings.get("batch_norm", True),
-        dropout=settings.get("dropout"),
-    )
-    progress = take_over(network, twin) if twin else fit_network(network, run, chosen, source, device, store)
-    network.to(device.name, memory_format=torch.channels_last)  # in another order of memory, rounding differs
-    tests = test_network(network, run, view, device, store)
-    seconds = progress.seconds if chosen.timing else None
-    meta = describe(run, settings["backbone"], seconds, device, source.image_size)
-    meta |= {"epochs": len(progress.history), "picked_epoch": progress.best_epoch, "training_key": run.training_key}
-    meta |= {name: settings[name] for name in ("heads", "loss", "sampler", "augment", "learning_rate", "pooled_cam")}
-    meta |= {"unfreeze": settings["unfreeze"] if run.is_chain else ""}
-    meta |= {"batch_norm": False} if "batch_norm" in settings else {}
-    meta |= {"stopped": progress.stopped} if progress.stopped else {}
-    meta |= {"bands": "rgb"} if source.bands == "rgb" else {}
-    with device.profile.part("evaluation"):
-        train, val = (labelled(source, split, run).pixels for split in ("train", "val"))
-        familiarity = fit_familiarity(network, train, val, device, run.seed, store)
-    with device.profile.part("writing"):
-        state = network.cpu().state_dict()
-        write_run(run.path(chosen.out), state, meta, progress.history, tests, familiarity.to_state())
-    run.checkpoint(chosen.out).remove()
-
-
-def test_network(
-    network: ShipNetwork, run: Run, view: Mapping[str, PreparedSet], device: Device, store: FeatureStore
-) -> dict[str, np.ndarray]:
-    """Class probabilities on every test set."""
-    with device.profile.part("decode"):
-        sets = {name: tested.pixels("test") for name, tested in view.items()}
-    if not run.settings["test_time_flip"]:
-        return predict_sets(network, sets, device, store)
-    tests = {}
-    for number, (name, pixels) in enumerate(sets.items()):
-        flips = draw_flips(len(pixels), flip_generator(run.seed, number))
-        tests[name] = predict(network, pixels, device, flips, store)
-    return tests
-
-
-def fit_network(
-    network: ShipNetwork,
-    run: Run,
-    chosen: argparse.Namespace,
-    source: PreparedSet,
-    device: Device,
-    store: FeatureStore,
-) -> Progress:
-    """Train the network from where its settings let it start; it ends with the weights of the kept epoch."""
-    settings = run.settings
-    with device.profile.part("decode"):
-        train, val = (labelled(source, split, run) for split in ("train", "val"))
-    start_network(network, run, chosen, train)
-    network.freeze(frozen_layers(network, run.model, run.is_chain, settings), settings["drifting_batchnorm"])
-    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "sampler", "augment")
-    names += tuple(name for name in ("optimizer", "momentum", "final_learning_rate") if name in settings)
-    detached = run.is_chain and settings["detached_finetune"]
-    recipe = Recipe(**{name: settings[name] for name in names}, detached=detached, seed=run.seed)
-    if chosen.compile:
-        network.compile()
-    progress = fit(network, train, val, recipe, device, run.checkpoint(chosen.out), store)
-    if len(val) == 0 and not settings["last_epoch"]:
-        log(f"{run.stem}: {run.target} has no val split, so the last epoch is taken")
-    return progress
-
-
-def take_over(network: ShipNetwork, twin: Path) -> Progress:
-    """Weights and history of another run's model file."""
-    content = read_run(twin)
-    network.load_state_dict(state_of(content, twin))
-    meta = content["meta"]
-    stopped = meta.get("stopped", "")
-    return Progress(
-        meta["epochs"], content["history"], meta["picked_epoch"], seconds=meta["seconds"] or 0.0, stopped=stopped
-    )
-
-
-def flip_generator(seed: int, number: int) -> torch.Generator:
-    """Random numbers for the flips of test set `number`, only asked for by the published flaw."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
-
-
-def describe(run: Run, backbone: str, seconds: float | None, device: Device, image_size: int) -> dict:
-    """What a model file says of itself; enough to predict with."""
-    return {
-        "model": run.model,
-        "trained": run.trained,
-        "seed": run.seed,
-        "variant": run.variant,
-        "protocol": run.settings["protocol"],
-        "flaws": list(run.flaws),
-        "changed": list(run.changed),
-        "classes": run.settings["classes"],
-        "image_size": image_size,
-        "backbone": backbone,
-        "seconds": seconds,
-        "device": f"{device.name} {str(device.autocast_dtype).removeprefix('torch.')}",
-        "settings": run.settings,
-    }
-
-
-def labelled(prepared_set: PreparedSet, split: str, run: Run) -> LabelledChips:
-    """The chips of a split; of train, those that the run trains on."""
-    classes = run.settings["classes"]
-    pixels, labels = prepared_set.pixels(split), prepared_set.labels(split, classes)
-    limits = {name: run.settings[name] for name in ("train_chips", "imbalance") if name in run.settings}
-    if limits and split == "train":
-        kept = thinned(labels, len(classes), run.seed, **limits)
-        pixels, labels = pixels[kept], labels[kept]
-    return LabelledChips(pixels, labels, len(classes))
-
-
-def start_network(network: ShipNetwork, run: Run, chosen: argparse.Namespace, train: LabelledChips) -> None:
-    """Give the network its first weights and the input scaling that goes with them."""
-    backbone = run.settings["backbone"]
-    if run.settings["start"]:
-        base = model_path(chosen.out, run.settings["start"])
-        network.load_state_dict(state_of(read_run(base), base))
-    elif backbone == "imagenet":
-        load_imagenet_backbone(network, run.model)
-    elif backbone == "random":
-        network.scale_input(*train.input_scaling())
-    else:
-        is_file = "backbone_sha256" in run.settings
-        load_trained_backbone(network, Path(chosen.backbone) if is_file else model_path(chosen.out, backbone))
-
-
-def run_baseline(run: Run, chosen: argparse.Namespace, view: Mapping[str, PreparedSet], device: Device) -> None:
-    """Majority class of the training set, or a linear SVM on HOG features, on every test set."""
-    started = time.monotonic()
-    classes, source = run.settings["classes"], view[run.target]
-    train, val = (labelled(source, split, run) for split in ("train", "val"))
-    test_pixels = {name: tested.pixels("test") for name, tested in view.items()}
-    if run.model == "Majority":
-        tests = {name: majority(train.labels, len(pixels), len(classes)) for name, pixels in test_pixels.items()}
-    else:
-        tests = hog_svm(train.pixels, train.labels, val.pixels, val.labels, test_pixels, len(classes), run.seed)
-    seconds = time.monotonic() - started if chosen.timing else None
-    meta = describe(run, "", seconds, device, source.image_size)
-    meta |= dict.fromkeys(("loss", "sampler", "augment", "heads", "unfreeze", "learning_rate"), "")
-    meta |= {"epochs": 0, "picked_epoch": 0, "training_key": "", "device": "cpu"}
-    write_run(run.path(chosen.out), {}, meta, [], tests)
-
-
 def carry_out(
-    runs: list[Run], waiting: list[Run], chosen: argparse.Namespace, device: Device, ledger: Ledger
+    runs: list[Run],
+    waiting: list[Run],
+    chosen: argparse.Namespace,
+    device: Device,
+    ledger: Ledger,
+    prepared: Mapping[str, PreparedSet],
 ) -> Failures:
     """Train and test every run of `waiting`, keeping the tables up to date; a run that fails stops no other, but those
     that start from it."""
     writable_folder(chosen.out / "trained_models")
-    kept = [run for run in runs if run not in waiting]
-    for run in kept:
-        run.checkpoint(chosen.out).remove()  # of a command that was killed in the moment between
-    failures = Failures()
+    side_by_side = chosen.jobs > 1 or chosen.ray is not None
+    if side_by_side or processes() > 1:
+        for prepared_set in prepared.values() if is_first() and waiting else ():
+            prepared_set.pixels("test")  # decoded once for all
+        chosen = for_elsewhere(chosen)
+    books = Bookkeeping(runs, waiting, chosen, ledger, side_by_side)
+
+    def order(run: Run) -> Order:
+        return Order(run, chosen, ledger.path_by_key.get(run.training_key))
+
     try:
-        for index, run in enumerate(tqdm(waiting, unit=" runs", disable=None)):
-            if failures.stands_on_one(run.stem, needs(run)):
-                continue
-            log(f"{title_of(run)}, seed {run.seed}")
-            with failures.noted(run.stem, run.path(chosen.out).with_suffix(".failed.txt")):
-                carry_out_one(run, chosen, device, ledger)
-                if not chosen.weights:
-                    kept = drop_weights([*kept, run], waiting[index + 1 :], chosen.out)
+        with closing(choose_engine(chosen, books.hear, ledger, device)) as engine:
+            schedule(waiting, engine, order, books.done, books.failures)
     finally:
-        ledger.write()
-    return failures
+        books.close()
+    return books.failures
 
 
-def carry_out_one(run: Run, chosen: argparse.Namespace, device: Device, ledger: Ledger) -> None:
-    """Train and test one run, and add it to the tables."""
-    if chosen.fresh:
-        run.checkpoint(chosen.out).remove()
-    view = ledger.views(run.settings)
-    with device.profile.run(run.stem):
-        if run.model in BASELINES:
-            run_baseline(run, chosen, view, device)
-        else:
-            train_network(run, chosen, view, device, ledger.path_by_key.get(run.training_key))
-        with device.profile.part("writing"):
-            ledger.add(run.path(chosen.out))
-            warn_if_collapsed(run, ledger.rows([run]))
-            if chosen.figures:
-                draw(run, chosen.out, view)
-            ledger.write_if_cheap()
+def choose_engine(chosen: argparse.Namespace, hear: Hear, ledger: Ledger, device: Device) -> Engine:
+    """Who carries out the runs."""
+    if chosen.ray is not None:
+        gpus = 0 if chosen.device == "cpu" else chosen.gpus_per_run
+        return RayCluster(carry_out_elsewhere, hear, chosen.ray, chosen.cpus_per_run, gpus)
+    if chosen.jobs > 1:
+        return Processes(carry_out_elsewhere, hear, chosen.jobs)
+    return Here(partial(carry_out_here, views=ledger.views, device=device), hear)
 
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    with ExitStack() as held:
-        held.enter_context(locked(chosen.out, "prepared", shared=True))
-        if not chosen.list:
+    with joined(chosen.device), ExitStack() as held:
+        if is_first():
+            held.enter_context(locked(chosen.out, "prepared", shared=True))
+        if is_first() and not chosen.list:
             held.enter_context(locked(chosen.out, "trained_models"))
+        told(None)  # the folder is ours
         train_all(chosen)
 
 
@@ -380,16 +224,19 @@ def train_all(chosen: argparse.Namespace) -> None:
     if chosen.redeal:
         refuse_to_tear_apart(prepared)
     arrange_memory(max(chosen.batch_size) * image_size**2)
+    if chosen.cpus_per_run:
+        torch.set_num_threads(chosen.cpus_per_run)
     # HOG_SVM is made for grey echoes. It is no measure on scenes, and takes minutes for 609 images of 21 classes.
     baselines = BASELINES if all(each.shows_ships for each in prepared.values()) else ("Majority",)
     runs = plan(chosen, MODELS, data, classes, baselines)
     ledger = Ledger(chosen.out, data, views(prepared), [*MODELS, *BASELINES], header(chosen, device))
     ledger.read_all(replaced=runs if chosen.overwrite else [])
     waiting = runs_to_train(runs, chosen)
+    agree([run.stem for run in waiting], f"runs below {chosen.out}")
     if chosen.list:
         print(listing(runs, waiting, chosen.out))
         return
-    failures = carry_out(runs, waiting, chosen, device, ledger)
+    failures = carry_out(runs, waiting, chosen, device, ledger, prepared)
     print(format_table(ledger.rows(runs)))
     if chosen.profile and waiting:
         print(f"\n{device.profile.table(device.name, device.autocast_dtype)}")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sarship.distributed import draw
+
 FLIPS = 4  # neither, rows, columns, both
 
 # A step that can be left out changes this share of the chips (Zhong et al. 2020 use it for erasing): every epoch also
@@ -153,7 +155,7 @@ def speckle_intensity(looks: Tensor, chips: Tensor, generator: torch.Generator) 
     Hilferty 1931, Proceedings of the National Academy of Sciences 17): the mean is off by 1 / (729 looks^3). PyTorch
     has no public gamma generator that takes a torch.Generator.
     """
-    normal = torch.randn(chips.shape, generator=generator, device=chips.device)
+    normal = draw(torch.randn, chips.shape, generator=generator, device=chips.device)
     variance = 1 / (9 * looks)
     return (1 - variance + variance.sqrt() * normal).clamp(min=0) ** 3
 
@@ -247,7 +249,7 @@ def _sea(chips: Tensor) -> tuple[Tensor, Tensor]:
 
 def _uniform(chips: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """(chips, 1, 1, 1) float32, evenly between low and high."""
-    return low + (high - low) * torch.rand(len(chips), 1, 1, 1, generator=generator, device=chips.device)
+    return low + (high - low) * draw(torch.rand, (len(chips), 1, 1, 1), generator=generator, device=chips.device)
 
 
 def _some(chips: Tensor, generator: torch.Generator, share: float = CHANGED_SHARE) -> Tensor:

@@ -224,4 +224,11 @@ def _terminate(*_) -> None:
 
 def log(message: str) -> None:
     """A line of log or a warning: stderr, so that stdout holds results only."""
+    log_to(message)
+
+
+def _to_stderr(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+log_to: Callable[[str], None] = _to_stderr  # a process that works for another one sends them there

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sarship.checkpoint import Checkpoint
-from sarship.command import UserError, log
+from sarship.command import log
+from sarship.distributed import agree, is_first
+from sarship.failures import Hopeless
 
 LARGEST_SAVING_SHARE = 0.05  # of the time that saving its state may take a run; else it does so after every epoch
 
@@ -43,17 +45,22 @@ def train_epochs(
     checkpoint: Checkpoint | None,
     shown: str,
     started: float,
+    hear: Callable[[dict], None] | None = None,
 ) -> Progress:
     """Train `network` in place; it ends with the weights of its best epoch.
 
     run_epoch: epoch number, from 1, to its mean loss. validate: further columns of the epoch's row. rank: of a row; the
     highest is best, and the first of equals. learnt_state: a copy of what epochs change. checkpoint: where state is
     kept between epochs; a run that finds it there goes on from it. Whoever keeps the result removes it. shown: the
-    column beside the loss on the progress bar. started: time.monotonic() when the run's work began.
+    column beside the loss on the progress bar. started: time.monotonic() when the run's work began. hear: is told
+    each row that is new, and when a run goes on, those that it has.
     Returns the progress; its history has epoch, train_loss and what `validate` adds. An epoch whose loss is no finite
-    number ends the run, and is not in it. Raises UserError if that is the first one.
+    number ends the run, and is not in it. Raises Hopeless if that is the first one.
     """
     progress = _resume(checkpoint, network, optimizer)
+    agree(progress.epoch, "state of an unfinished run")
+    for row in progress.history if hear else ():
+        hear(row)
     saved_at, saving_seconds = started, 0.0
     with tqdm(total=epochs, initial=progress.epoch, unit=" epochs", leave=False, disable=None) as bar:
         while progress.epoch < epochs:
@@ -69,9 +76,12 @@ def train_epochs(
                 progress.best_state = learnt_state()
             progress.seconds += time.monotonic() - started
             started = time.monotonic()
+            if hear:
+                hear(row)
             bar.update()
             bar.set_postfix({"loss": f"{row['train_loss']:.3f}", shown: row[shown]})
-            if checkpoint is not None and saving_seconds <= LARGEST_SAVING_SHARE * (time.monotonic() - saved_at):
+            is_cheap = saving_seconds <= LARGEST_SAVING_SHARE * (time.monotonic() - saved_at)
+            if checkpoint is not None and is_cheap and is_first():
                 _save(checkpoint, network, optimizer, progress)
                 saved_at = time.monotonic()
                 saving_seconds = saved_at - started
@@ -103,10 +113,10 @@ def is_best(progress: Progress, rank: Callable[[dict], tuple]) -> bool:
 
 
 def _stop(progress: Progress) -> None:
-    """End a run whose loss is no finite number. UserError if there is no epoch to keep."""
+    """End a run whose loss is no finite number. Raises Hopeless if there is no epoch to keep."""
     progress.stopped = f"loss not finite in epoch {progress.epoch + 1}"
     if not progress.history:
-        raise UserError(f"{progress.stopped}; try a lower --learning-rate")
+        raise Hopeless(f"{progress.stopped}; try a lower --learning-rate")
     log(f"warning: {progress.stopped}: the run ends with the weights of epoch {progress.best_epoch}")
 
 

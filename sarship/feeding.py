@@ -1,6 +1,7 @@
 """How chips become logits: through the whole network, or from kept features through its head alone."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from sarship.augment import AUGMENTATIONS, FLIPS, Augmentation, apply_flips, apply_steps
 from sarship.device import Device, to_float
+from sarship.distributed import drawing, gathered, share_of, whole_batch, wrapped
 from sarship.features import FeatureStore
 
 HEAD_CHIPS = 1024  # features that go through a head at once in evaluation
@@ -27,25 +29,34 @@ class WholeNetwork:
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """(batch, classes) of the chips with indices `batch`, mirrored by `flips` (batch,) and changed by every step.
 
-        All three are on the device; nothing here waits for it.
+        All three are on the device; nothing here waits for it. Of several processes, each computes its share.
         """
-        chips = apply_flips(to_float(self._pixels[batch]), flips)
-        chips = apply_steps(chips, self._augmentation, generator)
+        share = share_of(len(batch))
+        batch, flips = batch[share.rows], flips[share.rows]
         self._device.profile.count(len(batch), self._layers, self._chip_shape, backward=True)
-        with self._device.autocast():
-            return self._network(chips)
+        with drawing(share):
+            chips = apply_flips(to_float(self._pixels[batch]), flips)
+            chips = apply_steps(chips, self._augmentation, generator)
+            with self._device.autocast():
+                return whole_batch(self._trained(chips), share)
+
+    @cached_property
+    def _trained(self) -> nn.Module:
+        return wrapped(self._network)
 
     @torch.no_grad()
     def logits(self, flips: Tensor) -> Tensor:
         """(chips, classes) float64 of all chips, each mirrored by `flips` (chips,); no other random change."""
+        share = share_of(len(flips))
         at_once = self._device.chips_at_once(self._chip_shape[1] * self._chip_shape[2])
-        batches = zip(self._pixels.split(at_once), flips.to(self._device.name).split(at_once), strict=True)
+        own_flips = flips[share.rows].to(self._device.name)
+        batches = zip(self._pixels[share.rows].split(at_once), own_flips.split(at_once), strict=True)
         parts = []
         for pixels, own in batches:
             with self._device.autocast():
                 parts.append(self._network(apply_flips(to_float(pixels), own)).double())
-        self._device.profile.count(len(self._pixels), self._layers, self._chip_shape, backward=False)
-        return torch.cat(parts)
+        self._device.profile.count(len(own_flips), self._layers, self._chip_shape, backward=False)
+        return gathered(torch.cat(parts), share.total)
 
 
 class HeadOnly:
@@ -60,16 +71,24 @@ class HeadOnly:
     ):
         self._head, self._device = network.classifier[1:], device
         network.eval()
+        share = share_of(len(pixels))
         with device.profile.part("features"):
-            self._features = store.features(network, pixels, flips, device)  # (flips, chips, ...)
+            own = store.features(network, pixels[share.rows], flips, device)  # (flips, chips, ...)
+            self._features = gathered(own.transpose(0, 1), share.total).transpose(0, 1)
         places = [flips.index(flip) if flip in flips else -1 for flip in range(FLIPS)]
         self._place = torch.tensor(places, device=device.name)
 
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """As that of WholeNetwork; there are no steps."""
+        share = share_of(len(batch))
+        batch, flips = batch[share.rows], flips[share.rows]
         self._device.profile.count(len(batch), self._head, self._features.shape[2:], backward=True)
-        with self._device.autocast():
-            return self._head(self._features[self._place[flips], batch])
+        with drawing(share), self._device.autocast():
+            return whole_batch(self._trained(self._features[self._place[flips], batch]), share)
+
+    @cached_property
+    def _trained(self) -> nn.Module:
+        return wrapped(self._head)
 
     @torch.no_grad()
     def logits(self, flips: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ weights as one that was not.
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from sarship.feeding import evaluation_feed, training_feed
 from sarship.losses import LOSSES
 from sarship.sampling import epoch_order
 from sarship.scores import macro_f1
+from sarship.synchronised import synchronise
 
 IN_MEMORY = FeatureStore(None)
 OPTIMIZERS = ("adam", "sgd")
@@ -91,16 +92,19 @@ def fit(
     device: Device,
     checkpoint: Checkpoint | None,
     store: FeatureStore = IN_MEMORY,
+    hear: Callable[[dict], None] | None = None,
 ) -> Progress:
     """Train `network` in place; it ends with the weights of its best epoch on `val`.
 
     Best is the highest validation macro-F1, then the lowest validation loss; with an empty `val`, the last epoch.
     checkpoint: where state is kept between epochs; a run that finds it there goes on from it. Whoever keeps the result
-    removes it. store: where a constant backbone's features are kept. Returns the progress: history of epochs with
+    removes it. store: where a constant backbone's features are kept. hear: is told each epoch's row.
+    Returns the progress: history of epochs with
     train_loss, val_loss and val_macro_f1 (None without val).
     """
     started = time.monotonic()  # features of a frozen backbone are part of its run
     network.to(device.name, memory_format=torch.channels_last)
+    synchronise(network)
     held = copy.deepcopy(network) if recipe.detached else network
     trained = [parameter for parameter in held.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, recipe)
@@ -117,6 +121,7 @@ def fit(
         checkpoint,
         shown="val_macro_f1",
         started=started,
+        hear=hear,
     )
 
 

@@ -1,0 +1,94 @@
+"""What is said and written of runs while they are carried out, by whichever engine: progress and tables."""
+
+import argparse
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from sarship.command import log
+from sarship.distributed import is_first
+from sarship.engines import Message
+from sarship.failures import Failures
+from sarship.ledger import Ledger
+from sarship.run_report import title_of, warn_if_collapsed
+from sarship.runs import Run
+from sarship.waiting import drop_weights
+
+SHOWN = 3  # runs beside the bar
+
+
+class Bookkeeping:
+    """Hears of runs that are carried out. Keeps the tables up to date, says what is under way, and takes away what is
+    not needed any longer. Of several processes, only the first one does.
+
+    runs: all of the command; waiting: those that are to be carried out. side_by_side: whether several are at once;
+    their epochs stand beside the bar then.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        waiting: Sequence[Run],
+        chosen: argparse.Namespace,
+        ledger: Ledger,
+        side_by_side: bool,
+    ):
+        self.failures = Failures()
+        self._chosen, self._ledger, self._side_by_side = chosen, ledger, side_by_side
+        self._open = {run.stem: run for run in waiting}
+        self._kept = [run for run in runs if run.stem not in self._open]
+        self._epochs: dict[str, int] = {}
+        self._bar = tqdm(total=len(waiting), unit=" runs", disable=None)
+        for run in self._kept if is_first() else ():
+            run.checkpoint(chosen.out).remove()  # of a command that was killed in the moment between
+
+    def hear(self, message: Message) -> None:
+        """Of a run that is not done."""
+        stem = message.stem
+        if message.kind == "begun":
+            run = self._open[stem]
+            again = " again, in another process" if stem in self._epochs else ""
+            self._say(f"{title_of(run)}, seed {run.seed}{again}")
+            self._epochs[stem] = 0
+        elif message.kind == "epoch":
+            self._epochs[stem] = message.value["epoch"]
+        else:
+            self._say(f"{stem}: {message.value}")
+        self._show()
+
+    def done(self, run: Run, why: str | None) -> None:
+        """A run is done; why: why it failed, None if it did not."""
+        del self._open[run.stem]
+        self._epochs.pop(run.stem, None)
+        with tqdm.external_write_mode():
+            if why is not None:
+                self.failures.add(run.stem, why)
+            elif is_first():
+                self._take_in(run)
+        self._bar.update()
+        self._show()
+
+    def _take_in(self, run: Run) -> None:
+        self._ledger.add(run.path(self._chosen.out))
+        rows = self._ledger.rows([run])
+        warn_if_collapsed(run, rows)
+        self._ledger.write_if_cheap()
+        self._kept.append(run)
+        if not self._chosen.weights:
+            self._kept = drop_weights(self._kept, list(self._open.values()), self._chosen.out)
+
+    def close(self) -> None:
+        """Write the tables, whatever happened."""
+        self._bar.close()
+        if is_first():
+            self._ledger.write()
+
+    def _say(self, line: str) -> None:
+        with tqdm.external_write_mode():
+            log(line)
+
+    def _show(self) -> None:
+        if self._side_by_side:
+            shown = [f"{stem} {epoch}/{self._chosen.epochs}" for stem, epoch in self._epochs.items()]
+            more = [f"{len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
+            self._bar.set_postfix_str(", ".join(shown[:SHOWN] + more))
