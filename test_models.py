@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -56,6 +57,7 @@ from sarship.runs import Run
 from sarship.sampling import SAMPLERS
 from sarship.scheduling import schedule
 from sarship.scores import format_table
+from sarship.tracking import Tracking
 from sarship.training import OPTIMIZERS
 from sarship.waiting import listing, runs_to_train
 
@@ -124,6 +126,9 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
              "1 with --ray)")  # fmt: skip
     add("--gpus-per-run", type=float, metavar="N",
         help="with --ray, also a fraction (without: 1 where the cluster has GPUs, unless --device cpu)")  # fmt: skip
+    # -- shown elsewhere, too
+    add("--tensorboard", type=Path, metavar="DIR", help="write each run's losses and scores there for TensorBoard")
+    add("--mlflow", metavar="URI", help="log runs with the MLflow server there, say http://127.0.0.1:5000")
     # -- on what
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="auto: bfloat16 where it is fast")
@@ -178,7 +183,8 @@ def carry_out(
         for prepared_set in prepared.values() if is_first() and waiting else ():
             prepared_set.pixels("test")  # decoded once for all
         chosen = for_elsewhere(chosen)
-    books = Bookkeeping(runs, waiting, chosen, ledger, side_by_side)
+    asked = (chosen.tensorboard, chosen.mlflow) if is_first() else (None, None)
+    books = Bookkeeping(runs, waiting, chosen, ledger, Tracking(*asked, chosen.out), side_by_side)
 
     def order(run: Run) -> Order:
         return Order(run, chosen, ledger.path_by_key.get(run.training_key))

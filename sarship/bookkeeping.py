@@ -1,4 +1,5 @@
-"""What is said and written of runs while they are carried out, by whichever engine: progress and tables."""
+"""What is said and written of runs while they are carried out, by whichever engine: progress, tables, and what is
+tracked."""
 
 import argparse
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from sarship.failures import Failures
 from sarship.ledger import Ledger
 from sarship.run_report import title_of, warn_if_collapsed
 from sarship.runs import Run
+from sarship.tracking import Tracking
 from sarship.waiting import drop_weights
 
 SHOWN = 3  # runs beside the bar
@@ -31,10 +33,12 @@ class Bookkeeping:
         waiting: Sequence[Run],
         chosen: argparse.Namespace,
         ledger: Ledger,
+        tracking: Tracking,
         side_by_side: bool,
     ):
         self.failures = Failures()
-        self._chosen, self._ledger, self._side_by_side = chosen, ledger, side_by_side
+        self._chosen, self._ledger, self._tracking = chosen, ledger, tracking
+        self._side_by_side = side_by_side
         self._open = {run.stem: run for run in waiting}
         self._kept = [run for run in runs if run.stem not in self._open]
         self._epochs: dict[str, int] = {}
@@ -50,8 +54,10 @@ class Bookkeeping:
             again = " again, in another process" if stem in self._epochs else ""
             self._say(f"{title_of(run)}, seed {run.seed}{again}")
             self._epochs[stem] = 0
+            self._tracking.began(run)
         elif message.kind == "epoch":
             self._epochs[stem] = message.value["epoch"]
+            self._tracking.epoch(stem, message.value)
         else:
             self._say(f"{stem}: {message.value}")
         self._show()
@@ -63,6 +69,7 @@ class Bookkeeping:
         with tqdm.external_write_mode():
             if why is not None:
                 self.failures.add(run.stem, why)
+                self._tracking.failed(run.stem, why)
             elif is_first():
                 self._take_in(run)
         self._bar.update()
@@ -72,6 +79,7 @@ class Bookkeeping:
         self._ledger.add(run.path(self._chosen.out))
         rows = self._ledger.rows([run])
         warn_if_collapsed(run, rows)
+        self._tracking.ended(run.stem, rows)
         self._ledger.write_if_cheap()
         self._kept.append(run)
         if not self._chosen.weights:
@@ -80,6 +88,7 @@ class Bookkeeping:
     def close(self) -> None:
         """Write the tables, whatever happened."""
         self._bar.close()
+        self._tracking.close()
         if is_first():
             self._ledger.write()
 
