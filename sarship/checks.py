@@ -32,7 +32,8 @@ def check_options(chosen: argparse.Namespace) -> None:
 
 def _check_where(chosen: argparse.Namespace) -> None:
     """Options of where runs are carried out."""
-    if chosen.jobs < 1 or (chosen.cpus_per_run or 1) < 1 or not 0 <= (chosen.gpus_per_run or 0) < math.inf:
+    whole = [count for count in (chosen.jobs, chosen.cpus_per_run) if count is not None]
+    if min(whole) < 1 or not 0 <= (chosen.gpus_per_run or 0) < math.inf:
         raise UserError("--jobs and --cpus-per-run must be 1 or more, and --gpus-per-run 0 or more")
     side_by_side = "--ray" if chosen.ray is not None else "--jobs" if chosen.jobs > 1 else ""
     if chosen.ray is not None and chosen.jobs > 1:

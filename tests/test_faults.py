@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+import one_run
 import test_models
 from sarship import epochs, files, runs, training
 from sarship.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ def same_files(one: Path, other: Path) -> None:
 
 def broken(monkeypatch, where: str, error: BaseException) -> list[str]:
     """Let training on one data set fail; returns, in the end, what was tried."""
-    fit, tried = test_models.fit, []
+    fit, tried = one_run.fit, []
 
     def failing(network, train, *rest):
         tried.append("fit")
@@ -63,7 +64,7 @@ def broken(monkeypatch, where: str, error: BaseException) -> list[str]:
             raise error
         return fit(network, train, *rest)
 
-    monkeypatch.setattr(test_models, "fit", failing)
+    monkeypatch.setattr(one_run, "fit", failing)
     return tried
 
 
@@ -253,13 +254,13 @@ def test_a_damaged_cache_is_made_again(whole, tmp_path, capsys):
 def test_a_chip_that_vanishes_in_mid_run_is_named(tmp_path, monkeypatch, capsys):
     out = make_prepared(tmp_path)
     chip = next((out / "prepared" / "OpenSARShip" / "test" / "Cargo").iterdir())
-    fit = test_models.fit
+    fit = one_run.fit
 
     def vanishing(*args):
         chip.unlink()
         return fit(*args)
 
-    monkeypatch.setattr(test_models, "fit", vanishing)
+    monkeypatch.setattr(one_run, "fit", vanishing)
     with pytest.raises(PartlyFailed, match="1 of 1 runs failed"):
         train(out, "--trained", "Fusar")
     assert f"{chip.name}: is lost" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import compare_scores
+import one_run
 import test_models
 from models import load_trained
 from sarship import epochs, training
@@ -117,7 +118,7 @@ def test_the_training_set_is_thinned_and_nothing_else(scenes, monkeypatch):
         seen.append((np.bincount(train.labels).tolist(), np.bincount(val.labels).tolist()))
         return training.fit(network, train, val, *rest)
 
-    monkeypatch.setattr(test_models, "fit", watched)
+    monkeypatch.setattr(one_run, "fit", watched)
     run(scenes, *SCENE_WORDS, "--train-chips", "8", "--imbalance", "4")
     assert seen == [([8, 4, 2], [4, 4, 4])]
 

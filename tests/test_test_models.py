@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+import one_run
 import test_models
 from sarship import epochs, training
 from sarship.command import UserError
@@ -90,7 +91,7 @@ def test_results_and_figures_are_there(done):
 
 def test_a_second_call_trains_nothing_and_says_the_same(done, capsys, monkeypatch):
     out, _ = done
-    monkeypatch.setattr(test_models, "fit", None)  # would be an error if it were called
+    monkeypatch.setattr(one_run, "fit", None)  # would be an error if it were called
     files = {path: path.read_bytes() for path in out.glob("*.csv")}
     run(out, *QUICK)
     assert files == {path: path.read_bytes() for path in out.glob("*.csv")}
@@ -122,7 +123,7 @@ def test_a_moved_folder_is_still_done_and_a_changed_backbone_file_is_not(tmp_pat
     assert list(run(first, *words)["Backbone"]) == ["random", "base.pt"], "the table holds both commands' runs"
     first.rename(second)
     with monkeypatch.context() as patch:
-        patch.setattr(test_models, "fit", None)  # would be an error if it were called
+        patch.setattr(one_run, "fit", None)  # would be an error if it were called
         run(second, *words)
     with Path(backbone).open("ab") as file:
         file.write(b"changed")
@@ -227,10 +228,10 @@ def test_without_weights_the_answers_are_the_same_and_the_files_small(tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(test_models, "fit_network", killed)
+        patch.setattr(one_run, "fit_network", killed)
         with pytest.raises(KeyboardInterrupt):
             run(out, *words)
-    fit_network = test_models.fit_network
+    fit_network = one_run.fit_network
     trained = []
 
     def killed_second(network, planned, *args):
@@ -240,7 +241,7 @@ def test_without_weights_the_answers_are_the_same_and_the_files_small(tmp_path, 
         return fit_network(network, planned, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(test_models, "fit_network", killed_second)
+        patch.setattr(one_run, "fit_network", killed_second)
         with pytest.raises(KeyboardInterrupt):
             run(out, *words)
     pd.testing.assert_frame_equal(figures(run(out, *words)), figures(expected))
