@@ -125,13 +125,15 @@ def _write(file: sqlite3.Connection, chips: list[bytes], flip: int, values: Tens
 def _load(file: sqlite3.Connection, chips: list[bytes], flip: int) -> Tensor:
     """Features (chips, ...) on the CPU, in the order of `chips`. Raises sqlite3.DatabaseError if they are damaged."""
     dtype, shape = file.execute("SELECT dtype, shape FROM form").fetchone()
+    values = torch.empty(len(chips), *(int(count) for count in shape.split()), dtype=getattr(torch, dtype))
+    places = values.view(torch.uint8).flatten(1).numpy()  # filled one by one: of a large set, even twice is much
     wanted = "SELECT data, crc FROM features WHERE chip = ? AND flip = ?"
-    rows = [file.execute(wanted, (chip, flip)).fetchone() for chip in chips]
-    if any(row is None or zlib.crc32(row[0]) != row[1] for row in rows):
-        raise sqlite3.DatabaseError("a checksum is wrong")
-    data = b"".join(row[0] for row in rows)
-    values = torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype))
-    return values.view(len(chips), *(int(count) for count in shape.split()))
+    for place, chip in enumerate(chips):
+        data, crc = file.execute(wanted, (chip, flip)).fetchone() or (b"", None)
+        if zlib.crc32(data) != crc or len(data) != places.shape[1]:
+            raise sqlite3.DatabaseError("a checksum is wrong")
+        places[place] = np.frombuffer(data, np.uint8)
+    return values
 
 
 def _to_bytes(values: Tensor) -> bytes:

@@ -83,7 +83,8 @@ class PreparedSet:
 
     def labels(self, split: str, classes: list[str]) -> np.ndarray:
         """Index into `classes` of each chip of `split`, (chips,) int64."""
-        return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
+        names = self.manifest.loc[self.manifest["split"] == split, "class"]
+        return np.array([classes.index(name) for name in names], np.int64)
 
     def pixels(self, split: str) -> StoredChips:
         """Decoded chips of `split`, (chips, rows, cols[, 3]) uint8; see `decoded.py` for where they are kept.
@@ -122,7 +123,8 @@ def read_dataset(out: Path, name: str) -> PreparedSet:
     """The data set prepared/<name>/ below `out`. Raises UserError if it is missing or its manifest is damaged."""
     folder = out / "prepared" / name
     manifest = read_manifest(folder / "manifest.csv")
-    return PreparedSet(folder, manifest, tuple(chip_path(folder, row) for row in manifest.to_dict("records")))
+    named = ({"split": s, "class": c, "chip": n} for s, c, n in manifest[["split", "class", "chip"]].to_numpy())
+    return PreparedSet(folder, manifest, tuple(chip_path(folder, row) for row in named))
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

@@ -54,7 +54,9 @@ class StoredChips:
 
         Raises IndexError, and UserError if the file was cut meanwhile.
         """
-        if isinstance(index, tuple) and index and isinstance(index[0], slice):
+        if isinstance(index, tuple) and len(index) > 1:
+            if not isinstance(index[0], slice):
+                raise IndexError("of stored chips, the first of several indices has to be a slice")
             return self[index[0]][(slice(None), *index[1:])]
         rows = np.asarray(self._rows[index])
         chips = np.empty((rows.size, *self.shape[1:]), np.uint8)
