@@ -233,7 +233,7 @@ def labelled(prepared_set: PreparedSet, split: str, run: Run) -> LabelledChips:
     limits = {name: run.settings[name] for name in ("train_chips", "imbalance") if name in run.settings}
     if limits and split == "train":
         kept = thinned(labels, len(classes), run.seed, **limits)
-        pixels, labels = pixels[kept], labels[kept]
+        pixels, labels = pixels.chosen(kept), labels[kept]
     return LabelledChips(pixels, labels, len(classes))
 
 

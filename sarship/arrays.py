@@ -1,11 +1,15 @@
-"""Large arrays in files of their own (.npy), written through a memory map and held against a checksum when read.
+"""Large arrays in files of their own (.npy), held against a checksum when they are opened.
 
 The CRC-32 of all that is before it stands in the last four bytes of the file, after the array, where NumPy never looks.
 """
 
+import io
+import math
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -24,32 +28,31 @@ def new_array(path: Path, dtype: np.dtype, shape: Sequence[int]) -> np.memmap:
 
 def seal(path: Path) -> None:
     """Write the checksum at the end of a file whose array is filled and flushed."""
-    crc = _crc(path, path.stat().st_size)
-    with path.open("ab") as file:
+    with path.open("r+b") as file:
+        crc = _crc(file, path.stat().st_size)
         file.write(crc.to_bytes(CRC_BYTES, "little"))
 
 
-def sealed_array(path: Path, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray | None:
-    """The array of a sealed file, mapped: writing into it changes no file. None if it is not just what was written.
+def sealed_start(file: BinaryIO, dtype: np.dtype, shape: Sequence[int]) -> int | None:
+    """Where the array of a sealed file begins, in bytes; None if the file is not just what was written.
 
-    Raises FileNotFoundError.
+    The header is compared, not parsed: of one array there is only one, and a damaged one can be any text.
     """
-    try:
-        array = np.load(path, mmap_mode="c", allow_pickle=False)  # c: PyTorch takes arrays that may be written only
-    except (ValueError, EOFError):
+    header = io.BytesIO()
+    form = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(header, form)
+    start = header.tell()
+    end = start + dtype.itemsize * math.prod(shape)
+    if os.fstat(file.fileno()).st_size != end + CRC_BYTES or file.read(start) != header.getvalue():
         return None
-    end = path.stat().st_size - CRC_BYTES
-    if array.shape != tuple(shape) or array.dtype != dtype or end != array.offset + array.nbytes:
-        return None
-    with path.open("rb") as file:
-        file.seek(end)
-        return array if int.from_bytes(file.read(CRC_BYTES), "little") == _crc(path, end) else None
+    crc = _crc(file, end)
+    return start if int.from_bytes(file.read(CRC_BYTES), "little") == crc else None
 
 
-def _crc(path: Path, end: int) -> int:
-    """CRC-32 of the bytes of a file up to `end`."""
+def _crc(file: BinaryIO, end: int) -> int:
+    """CRC-32 of the bytes of a file up to `end`, where it stands afterwards."""
+    file.seek(0)
     crc = 0
-    with path.open("rb") as file:
-        while block := file.read(min(_BLOCK_BYTES, end - file.tell())):
-            crc = zlib.crc32(block, crc)
+    while block := file.read(min(_BLOCK_BYTES, end - file.tell())):
+        crc = zlib.crc32(block, crc)
     return crc

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from sarship.scores import macro_f1
+from sarship.stored_chips import Chips
 
 # Dalal and Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005: 9 orientations, blocks of 2 x 2
 # cells, L2-Hys and the square root of the pixels did best there.
@@ -38,11 +39,11 @@ def majority(train_labels: np.ndarray, n_test: int, k: int) -> np.ndarray:
 
 
 def hog_svm(
-    train_pixels: np.ndarray,
+    train_pixels: Chips,
     train_labels: np.ndarray,
-    val_pixels: np.ndarray,
+    val_pixels: Chips,
     val_labels: np.ndarray,
-    test_pixels_by_set: Mapping[str, np.ndarray],
+    test_pixels_by_set: Mapping[str, Chips],
     k: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
@@ -57,7 +58,7 @@ def hog_svm(
     present = np.unique(train_labels)
     if len(present) == 1:
         return {name: np.tile(np.eye(k)[present[0]], (len(pixels), 1)) for name, pixels in test_pixels_by_set.items()}
-    features, labels = hog_features(_with_mirror_images(train_pixels)), np.tile(train_labels, 4)
+    features, labels = hog_features(_with_mirror_images(np.asarray(train_pixels))), np.tile(train_labels, 4)
     if len(val_labels):
         val_features = hog_features(val_pixels)
         # One after the other: liblinear's random numbers are global, so in threads the results would not repeat.
@@ -77,7 +78,7 @@ def _with_mirror_images(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1]])
 
 
-def hog_features(pixels: np.ndarray) -> np.ndarray:
+def hog_features(pixels: Chips) -> np.ndarray:
     """(n, rows, cols[, 3]) uint8 to (n, 8100) float32 histograms of oriented gradients, of colour those of its luma."""
     n, rows, cols = pixels.shape[:3]
     cell = (rows // CELLS, cols // CELLS)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sarship.device import Device
 from sarship.features import FeatureStore, pooled
+from sarship.stored_chips import Chips
 
 REFERENCE_CHIPS = 512  # a sample: Sun et al. find 1 % of ImageNet's training images enough
 NEIGHBOURS = 5
@@ -84,8 +85,8 @@ class Familiarity:
 
 def fit_familiarity(
     network: nn.Module,
-    train_pixels: np.ndarray,
-    val_pixels: np.ndarray,
+    train_pixels: Chips,
+    val_pixels: Chips,
     device: Device,
     seed: int,
     store: FeatureStore | None = None,
@@ -125,11 +126,12 @@ def unit_vectors(features: Tensor) -> Tensor:
     return nn.functional.normalize(vectors)
 
 
-def _vectors_of(network: nn.Module, pixels: np.ndarray, device: Device, store: FeatureStore | None) -> Tensor:
+def _vectors_of(network: nn.Module, pixels: Chips, device: Device, store: FeatureStore | None) -> Tensor:
     """Unit vectors (chips, width) of chips (chips, rows, cols[, 3]) uint8."""
     if store is not None and network.is_constant_backbone:
         return unit_vectors(store.features(network, pixels, (0,), device)[0])
-    batches = torch.from_numpy(pixels).split(device.chips_at_once(pixels.shape[1] * pixels.shape[2]))
+    at_once = device.chips_at_once(pixels.shape[1] * pixels.shape[2])
+    batches = (torch.from_numpy(pixels[start : start + at_once]) for start in range(0, len(pixels), at_once))
     return torch.cat([unit_vectors(pooled(network, batch, 0, device)) for batch in batches])
 
 

@@ -24,6 +24,7 @@ from sarship.augment import apply_flips
 from sarship.command import UserError, log
 from sarship.device import Device, to_float
 from sarship.files import writable_folder
+from sarship.stored_chips import Chips
 
 LARGEST_BYTES = 20 * 2**30  # of all features; beyond it, the backbone that was asked for longest ago goes
 CHIPS_PER_COMMIT = 512  # each commit waits for the disk
@@ -37,7 +38,7 @@ class FeatureStore:
     def __init__(self, folder: Path | None):
         self._folder = folder
 
-    def features(self, network: nn.Module, pixels: np.ndarray, flips: Sequence[int], device: Device) -> Tensor:
+    def features(self, network: nn.Module, pixels: Chips, flips: Sequence[int], device: Device) -> Tensor:
         """Pooled features (flips, chips, ...) of pixels (chips, rows, cols[, 3]) uint8, mirrored by each of `flips`.
 
         network: a ShipNetwork whose backbone is constant, in evaluation mode. Raises UserError where the folder cannot
@@ -58,7 +59,7 @@ class FeatureStore:
         _forget_oldest(self._folder)
         return features
 
-    def _through(self, path: Path | str, network, pixels: np.ndarray, flips: Sequence[int], device) -> Tensor:
+    def _through(self, path: Path | str, network, pixels: Chips, flips: Sequence[int], device) -> Tensor:
         chips = chip_keys(pixels)
         with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as file:
             file.execute(
@@ -70,7 +71,7 @@ class FeatureStore:
             return torch.stack([_load(file, chips, flip) for flip in flips]).to(device.name)
 
 
-def chip_keys(pixels: np.ndarray) -> list[bytes]:
+def chip_keys(pixels: Chips) -> list[bytes]:
     """SHA-256 of each of (chips, rows, cols[, 3]) uint8: chips with the same one are the same to any network."""
     return [hashlib.sha256(np.ascontiguousarray(chip)).digest() for chip in pixels]
 
@@ -124,13 +125,15 @@ def _write(file: sqlite3.Connection, chips: list[bytes], flip: int, values: Tens
 def _load(file: sqlite3.Connection, chips: list[bytes], flip: int) -> Tensor:
     """Features (chips, ...) on the CPU, in the order of `chips`. Raises sqlite3.DatabaseError if they are damaged."""
     dtype, shape = file.execute("SELECT dtype, shape FROM form").fetchone()
+    values = torch.empty(len(chips), *(int(count) for count in shape.split()), dtype=getattr(torch, dtype))
+    places = values.view(torch.uint8).flatten(1).numpy()  # filled one by one: of a large set, even twice is much
     wanted = "SELECT data, crc FROM features WHERE chip = ? AND flip = ?"
-    rows = [file.execute(wanted, (chip, flip)).fetchone() for chip in chips]
-    if any(row is None or zlib.crc32(row[0]) != row[1] for row in rows):
-        raise sqlite3.DatabaseError("a checksum is wrong")
-    data = b"".join(row[0] for row in rows)
-    values = torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype))
-    return values.view(len(chips), *(int(count) for count in shape.split()))
+    for place, chip in enumerate(chips):
+        data, crc = file.execute(wanted, (chip, flip)).fetchone() or (b"", None)
+        if zlib.crc32(data) != crc or len(data) != places.shape[1]:
+            raise sqlite3.DatabaseError("a checksum is wrong")
+        places[place] = np.frombuffer(data, np.uint8)
+    return values
 
 
 def _to_bytes(values: Tensor) -> bytes:

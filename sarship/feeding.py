@@ -3,25 +3,27 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sarship.augment import AUGMENTATIONS, FLIPS, Augmentation, apply_flips, apply_steps
+from sarship.batches import on_device
 from sarship.device import Device, to_float
 from sarship.distributed import drawing, gathered, share_of, whole_batch, wrapped
 from sarship.features import FeatureStore
+from sarship.stored_chips import Chips, joined
 
 HEAD_CHIPS = 1024  # features that go through a head at once in evaluation
 
 
 class WholeNetwork:
-    """Chips that go through augmentation, backbone and head. They lie on the device as uint8 and are scaled there."""
+    """Chips that go through augmentation, backbone and head. They get to the device as uint8 and are scaled there."""
 
-    def __init__(self, network: nn.Module, pixels: np.ndarray, augmentation: Augmentation, device: Device):
+    def __init__(self, network: nn.Module, pixels: Chips, augmentation: Augmentation, device: Device):
         self._network, self._augmentation, self._device = network, augmentation, device
         with device.profile.part("to device"):
-            self._pixels = torch.from_numpy(pixels).to(device.name)
+            self._chips = on_device(pixels, device)
+        self.indices_on = self._chips.indices_on
         # For counting: the layers one after the other, each once; what the network computes again is no gain.
         self._layers = nn.Sequential(network.features, network.classifier)
         self._chip_shape = (3, *pixels.shape[1:3])
@@ -29,13 +31,14 @@ class WholeNetwork:
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """(batch, classes) of the chips with indices `batch`, mirrored by `flips` (batch,) and changed by every step.
 
-        All three are on the device; nothing here waits for it. Of several processes, each computes its share.
+        `batch` is where `indices_on` says, the others on the device; nothing here waits for it. Of several processes,
+        each computes its share.
         """
         share = share_of(len(batch))
         batch, flips = batch[share.rows], flips[share.rows]
         self._device.profile.count(len(batch), self._layers, self._chip_shape, backward=True)
         with drawing(share):
-            chips = apply_flips(to_float(self._pixels[batch]), flips)
+            chips = apply_flips(to_float(self._chips.batch(batch)), flips)
             chips = apply_steps(chips, self._augmentation, generator)
             with self._device.autocast():
                 return whole_batch(self._trained(chips), share)
@@ -49,10 +52,11 @@ class WholeNetwork:
         """(chips, classes) float64 of all chips, each mirrored by `flips` (chips,); no other random change."""
         share = share_of(len(flips))
         at_once = self._device.chips_at_once(self._chip_shape[1] * self._chip_shape[2])
+        indices = torch.arange(len(flips))[share.rows].split(at_once)
         own_flips = flips[share.rows].to(self._device.name)
-        batches = zip(self._pixels[share.rows].split(at_once), own_flips.split(at_once), strict=True)
         parts = []
-        for pixels, own in batches:
+        for batch, own in zip(indices, own_flips.split(at_once), strict=True):
+            pixels = self._chips.batch(batch)
             with self._device.autocast():
                 parts.append(self._network(apply_flips(to_float(pixels), own)).double())
         self._device.profile.count(len(own_flips), self._layers, self._chip_shape, backward=False)
@@ -66,17 +70,16 @@ class HeadOnly:
     first layer, a pooling, has no weights either. flips: flip numbers that will be asked for.
     """
 
-    def __init__(
-        self, network: nn.Module, pixels: np.ndarray, flips: Sequence[int], device: Device, store: FeatureStore
-    ):
+    def __init__(self, network: nn.Module, pixels: Chips, flips: Sequence[int], device: Device, store: FeatureStore):
         self._head, self._device = network.classifier[1:], device
         network.eval()
         share = share_of(len(pixels))
         with device.profile.part("features"):
-            own = store.features(network, pixels[share.rows], flips, device)  # (flips, chips, ...)
+            own = store.features(network, joined([pixels]).chosen(share.rows), flips, device)  # (flips, chips, ...)
             self._features = gathered(own.transpose(0, 1), share.total).transpose(0, 1)
         places = [flips.index(flip) if flip in flips else -1 for flip in range(FLIPS)]
         self._place = torch.tensor(places, device=device.name)
+        self.indices_on = self._place.device
 
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """As that of WholeNetwork; there are no steps."""
@@ -100,7 +103,7 @@ class HeadOnly:
         return torch.cat(parts)
 
 
-def training_feed(network, pixels: np.ndarray, augment: str, device: Device, store: FeatureStore):
+def training_feed(network, pixels: Chips, augment: str, device: Device, store: FeatureStore):
     """Training chips (chips, rows, cols[, 3]) uint8 for a network; augment: a key of AUGMENTATIONS."""
     augmentation = AUGMENTATIONS[augment]
     if network.is_constant_backbone and augmentation.is_flips_only:
@@ -108,7 +111,7 @@ def training_feed(network, pixels: np.ndarray, augment: str, device: Device, sto
     return WholeNetwork(network, pixels, augmentation, device)
 
 
-def evaluation_feed(network, pixels: np.ndarray, flips: Sequence[int], device: Device, store: FeatureStore):
+def evaluation_feed(network, pixels: Chips, flips: Sequence[int], device: Device, store: FeatureStore):
     """Chips (chips, rows, cols[, 3]) uint8 to evaluate, at least one; flips: flip numbers that will be asked for."""
     if network.is_constant_backbone:
         return HeadOnly(network, pixels, flips, device, store)

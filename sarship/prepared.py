@@ -16,6 +16,7 @@ import pandas as pd
 
 from sarship.command import UserError
 from sarship.decoded import chip_shape, decoded_chips
+from sarship.stored_chips import StoredChips
 
 CACHE = "cache"  # below --out: what can be made again; see decoded.py and features.py
 SPLITS = ("train", "val", "test")
@@ -48,7 +49,7 @@ class PreparedSet:
     folder: Path
     manifest: pd.DataFrame
     paths: tuple[Path, ...]
-    _decoded: list[np.ndarray] = field(default_factory=list, repr=False)  # one array, once it was asked for
+    _decoded: list[StoredChips] = field(default_factory=list, repr=False)  # all chips, once they were asked for
 
     @property
     def name(self) -> str:
@@ -82,21 +83,19 @@ class PreparedSet:
 
     def labels(self, split: str, classes: list[str]) -> np.ndarray:
         """Index into `classes` of each chip of `split`, (chips,) int64."""
-        return np.array([classes.index(name) for name in self.rows(split)["class"]], np.int64)
+        names = self.manifest.loc[self.manifest["split"] == split, "class"]
+        return np.array([classes.index(name) for name in names], np.int64)
 
-    def pixels(self, split: str) -> np.ndarray:
+    def pixels(self, split: str) -> StoredChips:
         """Decoded chips of `split`, (chips, rows, cols[, 3]) uint8; see `decoded.py` for where they are kept.
 
-        They stay on the disk until they are used, where the chips of the split follow one another in the manifest.
-        Raises UserError for a chip that is lost or damaged.
+        They stay on the disk: to index them is to read those. Raises UserError for a chip that is lost or damaged.
         """
         if not self._decoded:
             cache = self.folder.parents[1] / CACHE
             chips = decoded_chips(cache, self.name, self.fingerprint(), self.paths, self.manifest["sha256"].tolist())
             self._decoded.append(chips)
-        members = np.flatnonzero(self.manifest["split"] == split)
-        follow = len(members) > 0 and members[-1] - members[0] == len(members) - 1
-        return self._decoded[0][members[0] : members[-1] + 1] if follow else self._decoded[0][members]
+        return self._decoded[0].chosen(np.flatnonzero(self.manifest["split"] == split))
 
     def fingerprint(self) -> str:
         """SHA-256 of the manifest's content, which names every chip by its own SHA-256."""
@@ -124,7 +123,8 @@ def read_dataset(out: Path, name: str) -> PreparedSet:
     """The data set prepared/<name>/ below `out`. Raises UserError if it is missing or its manifest is damaged."""
     folder = out / "prepared" / name
     manifest = read_manifest(folder / "manifest.csv")
-    return PreparedSet(folder, manifest, tuple(chip_path(folder, row) for row in manifest.to_dict("records")))
+    named = ({"split": s, "class": c, "chip": n} for s, c, n in manifest[["split", "class", "chip"]].to_numpy())
+    return PreparedSet(folder, manifest, tuple(chip_path(folder, row) for row in named))
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

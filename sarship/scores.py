@@ -26,6 +26,7 @@ BOOTSTRAP_DRAWS = (
     2000  # Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 13.3: 1000 or more for percentiles
 )
 INTERVAL_PERCENT = 95
+COUNTS_AT_ONCE = 1 << 22  # of vessels in draws: 32 MB, where all draws of 40,000 vessels would be 640
 CALIBRATION_BINS = 15  # Guo et al., On Calibration of Modern Neural Networks, ICML 2017, table 1
 
 # The published tables shorten the three ship classes; every other class goes by its full name.
@@ -192,9 +193,12 @@ def macro_f1_interval(result: SetResult, draws: int = BOOTSTRAP_DRAWS, seed: int
     confusions = vessel_confusions(result)
     n_vessels, k, _ = confusions.shape
     rng = np.random.default_rng(seed)
-    times_drawn = rng.multinomial(n_vessels, np.full(n_vessels, 1 / n_vessels), size=draws)
-    # float64 counts exactly up to 2**53 and has a fast matrix product; integers have none.
-    drawn = times_drawn.astype(np.float64) @ confusions.reshape(n_vessels, k * k)  # (draws, k * k)
+    shares, of_vessels = np.full(n_vessels, 1 / n_vessels), confusions.reshape(n_vessels, k * k)
+    drawn = np.empty((draws, k * k))
+    for start in range(0, draws, max(1, COUNTS_AT_ONCE // n_vessels)):
+        block = drawn[start : start + max(1, COUNTS_AT_ONCE // n_vessels)]
+        # float64 counts exactly up to 2**53 and has a fast matrix product; integers have none.
+        block[:] = rng.multinomial(n_vessels, shares, size=len(block)).astype(np.float64) @ of_vessels
     tail = (100 - INTERVAL_PERCENT) / 2
     low, high = np.percentile(macro_f1_of_confusions(drawn.reshape(draws, k, k)), (tail, 100 - tail))
     return float(low), float(high)

@@ -19,9 +19,11 @@ from sarship.device import Device
 from sarship.epochs import Progress, epoch_seed, schedule, set_learning_rate, train_epochs
 from sarship.features import FeatureStore, chip_keys
 from sarship.feeding import evaluation_feed, training_feed
+from sarship.input_scaling import input_scaling
 from sarship.losses import LOSSES
 from sarship.sampling import epoch_order
 from sarship.scores import macro_f1
+from sarship.stored_chips import Chips, joined
 from sarship.synchronised import synchronise
 
 IN_MEMORY = FeatureStore(None)
@@ -60,7 +62,7 @@ class Recipe:
 class LabelledChips:
     """pixels (chips, rows, cols[, 3]) uint8 and labels (chips,) int64 in 0..classes-1, in the same order."""
 
-    pixels: np.ndarray
+    pixels: Chips
     labels: np.ndarray
     classes: int
 
@@ -69,19 +71,7 @@ class LabelledChips:
 
     def input_scaling(self) -> tuple[float, float] | tuple[list[float], list[float]]:
         """Mean and standard deviation of the pixels, in 0..1; of colour chips, of each band."""
-        if self.pixels.ndim == 3:
-            scaled = self.pixels.astype(np.float32) / 255
-            return float(scaled.mean()), float(scaled.std())
-        level = np.arange(256) / 255
-        counts = sum(_level_counts(chip) for chip in self.pixels)  # (3, 256)
-        mean = counts @ level / counts.sum(axis=1)
-        spread = counts @ level**2 / counts.sum(axis=1) - mean**2
-        return mean.tolist(), np.sqrt(spread.clip(min=0)).tolist()
-
-
-def _level_counts(chip: np.ndarray) -> np.ndarray:
-    """(3, 256) how often each level is in each band of a chip (rows, cols, 3) uint8."""
-    return np.stack([np.bincount(chip[..., band].ravel(), minlength=256) for band in range(chip.shape[-1])])
+        return input_scaling(self.pixels)
 
 
 def fit(
@@ -170,7 +160,7 @@ class _Epochs:
         return total.item() / sum(map(len, batches))
 
     def _draw(self, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
-        """Indices of the chips of each batch of an epoch, and how each is mirrored; all on the device."""
+        """Indices of the chips of each batch of an epoch, where the feed wants them; how each is mirrored."""
         recipe = self._recipe
         batches = epoch_order(self._labels, recipe.sampler, generator).split(recipe.batch_size)
         if len(batches) > 1 and len(batches[-1]) == 1:
@@ -178,7 +168,8 @@ class _Epochs:
         drawn_from = AUGMENTATIONS[recipe.augment].flips
         flips = [draw_flips(len(batch), generator, drawn_from) for batch in batches]
         sizes = [len(batch) for batch in batches]
-        there = (torch.cat(parts).to(self._device.name).split(sizes) for parts in (batches, flips))
+        places = (self._feed.indices_on, self._device.name)
+        there = (torch.cat(parts).to(place).split(sizes) for parts, place in zip((batches, flips), places, strict=True))
         return tuple(map(list, there))
 
 
@@ -210,7 +201,7 @@ def _rank(row: dict) -> tuple:
 
 
 def predict(
-    network: nn.Module, pixels: np.ndarray, device: Device, flips: Tensor | None = None, store: FeatureStore = IN_MEMORY
+    network: nn.Module, pixels: Chips, device: Device, flips: Tensor | None = None, store: FeatureStore = IN_MEMORY
 ) -> np.ndarray:
     """Class probabilities (chips, classes) float64 of chips (chips, rows, cols[, 3]) uint8; no random transform.
 
@@ -224,13 +215,12 @@ def predict(
 
 
 def predict_sets(
-    network: nn.Module, sets: Mapping[str, np.ndarray], device: Device, store: FeatureStore = IN_MEMORY
+    network: nn.Module, sets: Mapping[str, Chips], device: Device, store: FeatureStore = IN_MEMORY
 ) -> dict[str, np.ndarray]:
     """As `predict`, for several sets of chips in one pass: a chip that is in two of them is evaluated once."""
-    parts = list(sets.values())
-    together = parts[0] if len(parts) == 1 else np.concatenate(parts)  # no second copy of gigabytes of one set
+    together = joined(list(sets.values()))
     _, first, place = np.unique(chip_keys(together), return_index=True, return_inverse=True)
-    probabilities = predict(network, together[first], device, store=store)[place]
+    probabilities = predict(network, together.chosen(first), device, store=store)[place]
     ends = np.cumsum([len(pixels) for pixels in sets.values()])
     return dict(zip(sets, np.split(probabilities, ends[:-1]), strict=True))
 
