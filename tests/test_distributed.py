@@ -68,7 +68,7 @@ def both(tmp_path_factory) -> tuple[Path, Path]:
 
 def test_the_command_gives_the_scores_of_one_process(both):
     one, two = (pd.read_csv(out / "scores.csv") for out in both)
-    pd.testing.assert_frame_equal(one, two, rtol=1e-3)
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=0.02)  # percent, of two decimals
     ours, theirs = (pd.read_csv(out / "predictions.csv") for out in both)
     assert ours["chip"].tolist() == theirs["chip"].tolist()  # each test chip once, in the same order
     probabilities = [name for name in ours.columns if name.startswith("p_")]
