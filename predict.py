@@ -5,6 +5,7 @@
     python predict.py trained_models/CNN_Mixed.pt Ship_C01S01N0001.tiff --spacing 1.73 1.12    # FUSAR-Ship
     python predict.py trained_models/CNN_Mixed.pt S1A_IW_GRDH_1SDV_....zip --spacing 10        # OpenSARShip, GRD
     python predict.py trained_models/NASNetMobile_UCMerced.pt tiles/ --csv tiles.csv           # scenes, in colour
+    python predict.py trained_models/CNN_Fusar.pt --export cnn.onnx           # for programs without PyTorch
 
 Images become chips as in training: 8 bit, grey or colour, of the network's size. Ships that were prepared with
 --geometry metric have one scale in metres, and an image does not say its own: --spacing does, of rows and columns, on
@@ -41,6 +42,7 @@ from sarship.files import whole_file
 from sarship.geometry import chip_size
 from sarship.names import BASELINES
 from sarship.new_chips import Framing, NewChip, Scale, Unread, read_chips
+from sarship.onnx_export import export
 from sarship.pool import available_cores
 from sarship.prepared import read_options
 from sarship.readers import Note, fields
@@ -78,12 +80,13 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     # -- what comes out
     add("--top", type=int, default=3, metavar="K", help="classes to print")
     add("--csv", type=Path, metavar="FILE", help="write a table with every probability, too; below --out")
+    add("--export", type=Path, metavar="FILE", help="write the network to an ONNX file, checked; below --out")
     # -- how
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["auto", "float32", "bfloat16"], help="(without: as the model was trained)")
     add("--max-bytes", type=byte_count, default="200G", metavar="SIZE", help="refuse archives that unpack to more")
     chosen = parse(parser, "predict", argv)
-    if not chosen.model or not chosen.files:
+    if not chosen.model or not (chosen.files or chosen.export):
         raise UserError("name a model file, then what to predict on: python predict.py MODEL.pt FILES...")
     if chosen.top < 1:
         raise UserError(f"--top {chosen.top}: must be 1 or more")
@@ -292,9 +295,21 @@ def predict_all(
     return tally
 
 
+def export_network(chosen: argparse.Namespace) -> None:
+    """Write the ONNX file, and say how far its answers are from the network's."""
+    network, meta = load_trained(chosen.model)
+    path = chosen.out / chosen.export
+    difference = export(network, meta, path)
+    print(f"{path}: written; ONNX Runtime's probabilities differ from PyTorch's by {difference:.1e} at most")
+
+
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
     content = read_network_file(chosen.model)
+    if chosen.export:
+        export_network(chosen)
+    if not chosen.files:
+        return
     device = choose_device(chosen.device, chosen.precision or content["meta"]["settings"]["precision"])
     network, meta = load_trained(chosen.model, device.name)
     network.to(memory_format=torch.channels_last)  # as in training: in another order of memory, rounding differs

@@ -198,7 +198,7 @@ def run_command(main: Callable[[], None]) -> None:
         sys.stdout.flush()
     except (UserError, PartlyFailed) as error:
         line = " ".join(str(error).split())
-        print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+        print(f"{_who()}: error: {line}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_PARTLY_FAILED)
     except BrokenPipeError:  # whoever reads the output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -207,14 +207,20 @@ def run_command(main: Callable[[], None]) -> None:
         if error.filename is None:
             raise
         name = os.fsdecode(error.filename)[:LONGEST_SHOWN]
-        print(f"{Path(sys.argv[0]).name}: error: {name}: {error.strerror}", file=sys.stderr)
+        print(f"{_who()}: error: {name}: {error.strerror}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        print(f"{_who()}: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except Terminated:
-        print(f"{Path(sys.argv[0]).name}: terminated", file=sys.stderr)
+        print(f"{_who()}: terminated", file=sys.stderr)
         sys.exit(EXIT_TERMINATED)
+
+
+def _who() -> str:
+    """The command, and which of those processes that torchrun started, but for the first."""
+    process = int(os.environ.get("RANK", 0))
+    return f"{Path(sys.argv[0]).name} (process {process})" if process else Path(sys.argv[0]).name
 
 
 def _terminate(*_) -> None:

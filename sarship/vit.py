@@ -32,7 +32,7 @@ class _Tokens(nn.Module):
         rows, cols = patches.shape[2:]
         if rows != cols:
             raise ValueError(f"ViT takes square chips, not {chips.shape[2]} x {chips.shape[3]} pixels")
-        first = self.class_token.expand(len(chips), -1, -1)
+        first = self.class_token.expand(chips.shape[0], -1, -1)  # of len(), an exported graph makes a constant
         return torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1) + self._positions(rows)
 
     def _positions(self, side: int) -> Tensor:
