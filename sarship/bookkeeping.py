@@ -11,6 +11,7 @@ from sarship.distributed import is_first
 from sarship.engines import Message
 from sarship.failures import Failures
 from sarship.ledger import Ledger
+from sarship.model_card import write_model_card
 from sarship.run_report import title_of, warn_if_collapsed
 from sarship.runs import Run
 from sarship.tracking import Tracking
@@ -78,6 +79,8 @@ class Bookkeeping:
     def _take_in(self, run: Run) -> None:
         self._ledger.add(run.path(self._chosen.out))
         rows = self._ledger.rows([run])
+        view = self._ledger.views(run.settings)
+        write_model_card(run.path(self._chosen.out), rows, view, self._chosen.weights)
         warn_if_collapsed(run, rows)
         self._tracking.ended(run.stem, rows)
         self._ledger.write_if_cheap()
