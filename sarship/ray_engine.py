@@ -5,6 +5,7 @@ The nodes share the folder that is written to. They get this project's code from
 packages of requirements.txt by themselves.
 """
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sarship.engines import TRIES, Hear, Work
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.2
+LISTEN_SECONDS = 10
 ADVICE = "start it with: ray start --head"
 
 
@@ -78,6 +80,7 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise UserError("--ray: Ray is not installed; pip install -r requirements-cluster.txt") from error
+    _look_for_somebody(address)
     beside = [f"/{path.name}" for path in ROOT.iterdir() if path.suffix != ".py" and path.name != "sarship"]
     code = {"working_dir": str(ROOT), "excludes": [*beside, "__pycache__"]}
     try:
@@ -87,6 +90,17 @@ def _connect(address: str) -> Any:
         raise UserError(f"--ray {address}: no cluster answers ({why}); {ADVICE}") from error
     log(f"Ray cluster: {_sum_of(ray.cluster_resources())}")
     return ray
+
+
+def _look_for_somebody(address: str) -> None:
+    """UserError if nobody listens there: Ray itself would try for three minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon:
+        return  # auto, local: Ray knows at once
+    try:
+        socket.create_connection((host, int(port)), timeout=LISTEN_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ray {address}: no cluster answers ({error}); {ADVICE}") from error
 
 
 def _sum_of(resources: dict) -> str:

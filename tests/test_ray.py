@@ -82,6 +82,17 @@ def test_a_study_whose_worker_is_lost_ends_as_the_serial_one(cluster, outs):
     assert not list(folder.glob(".*.pt"))
 
 
-def test_no_cluster_is_said_in_one_line(tmp_path):
-    done = finish(command("test_models.py", "--ray", "127.0.0.1:1", "--out", tmp_path))
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere:port"])
+def test_no_cluster_is_said_in_one_line_and_soon(address, outs):
+    started = time.monotonic()
+    done = finish(command("test_models.py", "--models", "CNN", "--ray", address, "--out", outs[1]))
+    assert done.returncode == 2 and time.monotonic() - started < 60
+    said = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(said) == 1 and f"--ray {address}: no cluster answers" in said[0]
+
+
+def test_a_run_that_no_node_can_take_is_refused(cluster, outs):
+    words = ["--models", "CNN", "--ray", cluster.address, "--cpus-per-run", "64", "--out", outs[1]]
+    done = finish(command("test_models.py", *words))
     assert done.returncode == 2
+    assert "no node has 64 CPUs and 0 GPUs for a run; ask for fewer" in done.stderr
