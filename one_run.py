@@ -19,7 +19,7 @@ from sarship.baselines import hog_svm, majority
 from sarship.command import log
 from sarship.device import Device, arrange_memory, choose_device
 from sarship.distributed import is_first, processes, told
-from sarship.engines import Hear, Message, work_quietly
+from sarship.engines import Hear, Message
 from sarship.failures import attempt
 from sarship.familiarity import fit_familiarity
 from sarship.features import FeatureStore
@@ -27,6 +27,7 @@ from sarship.losses import COSINE_LOSSES
 from sarship.names import BASELINES
 from sarship.pool import available_cores
 from sarship.prepared import CACHE, PreparedSet, list_datasets, read_dataset
+from sarship.quiet import be_quiet
 from sarship.resplit import views
 from sarship.run_report import draw
 from sarship.runs import Run, model_path, read_run, state_of, write_run
@@ -73,7 +74,7 @@ def carry_out_here(order: Order, hear: Hear, views: Views, device: Device) -> st
 def carry_out_elsewhere(order: Order, hear: Hear) -> str | None:
     """`carry_out_here`, in a process that knows nothing but its orders, and keeps what several of them need."""
     chosen = order.chosen
-    work_quietly(order.stem, hear)
+    be_quiet(lambda line: hear(Message(order.stem, "log", line)))
     if chosen.cpus_per_run:
         torch.set_num_threads(chosen.cpus_per_run)
     seen, image_size = _study(chosen.out, tuple(order.run.settings["data"].items()))

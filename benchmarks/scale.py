@@ -17,6 +17,7 @@ workers take to start, once for all their runs; starting the cluster itself is l
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -86,6 +87,7 @@ def cluster(workers: int) -> Iterator[str]:
     """The address of a Ray cluster of a head that computes nothing, and workers of one processor each."""
     from ray.cluster_utils import Cluster
 
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})
     try:
         for _ in range(workers):

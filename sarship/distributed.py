@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partialmethod
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
-from sarship import command
 from sarship.command import UserError
+from sarship.quiet import be_quiet
 
 # The first process may wait for another command on the folder, or write tables, for longer than the default half hour.
 # One that dies is not waited for: torchrun ends the others.
@@ -56,7 +54,8 @@ def joined(device: str) -> Iterator[None]:
         _take_gpu(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     distributed.init_process_group("nccl" if on_gpus else "gloo", timeout=PATIENCE)
     if not is_first():
-        _be_silent()
+        be_quiet(lambda message: None)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     yield
     distributed.destroy_process_group()  # after an error, it would wait for processes that are elsewhere
 
@@ -74,12 +73,6 @@ def _take_gpu(place: int, processes: int) -> None:
             f"start {gpus}, or choose --device cpu"
         )
     torch.cuda.set_device(place)
-
-
-def _be_silent() -> None:
-    command.log_to = lambda message: None
-    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def processes() -> int:

@@ -11,13 +11,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partialmethod
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
-from sarship import command
 from sarship.command import log
 
 TRIES = 3  # of an order whose workers die: the third time, it is the run that kills them
@@ -199,9 +195,3 @@ def _share_gpus(place: int) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         names = visible if len(visible) == gpus else list(map(str, range(gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = names[place % gpus]
-
-
-def work_quietly(stem: str, hear: Hear) -> None:
-    """In a process that works for another one: no bars, and what is logged goes there."""
-    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
-    command.log_to = lambda message: hear(Message(stem, "log", message))

@@ -41,6 +41,8 @@ def export(network: nn.Module, meta: Mapping, path: Path) -> float:
     output `probabilities` (batch, classes) float32; the batch is of any size. Raises UserError if a package is not
     installed, the file cannot be written, or ONNX Runtime's answers differ by more than TOLERANCE.
     """
+    if path.suffix != ".onnx":
+        raise UserError(f"--export {path}: name a file that ends in .onnx")
     onnx, runtime = _packages()
     answering = _Answering(network).eval()
     colour = [3] if meta.get("bands") == "rgb" else []
@@ -95,6 +97,8 @@ def _describe(onnx, path: Path, meta: Mapping) -> None:
     said = {name: str(meta[name]) for name in METADATA}
     said |= {"classes": json.dumps(list(meta["classes"])), "bands": meta.get("bands", "grey")}
     onnx.helper.set_model_props(graph, said)
+    for node in graph.graph.node:
+        del node.metadata_props[:]  # lines of this code, with the folder it lies in
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,4 +43,9 @@ def header(chosen: argparse.Namespace, device: Device) -> list[str]:
     """First lines of results.txt: what ran."""
     versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}"
     lines = [versions, f"device {device.name}, {device.autocast_dtype}, {torch.get_num_threads()} threads"]
-    return lines + [f"--{name.replace('_', '-')} {value}" for name, value in sorted(vars(chosen).items())]
+    given = vars(chosen) | {"mlflow": _without_password(chosen.mlflow)}
+    return lines + [f"--{name.replace('_', '-')} {value}" for name, value in sorted(given.items())]
+
+
+def _without_password(uri: str | None) -> str | None:
+    return uri and re.sub(r"//[^/@]*@", "//", uri)

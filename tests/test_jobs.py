@@ -1,10 +1,15 @@
 """Runs side by side on one machine, through the command: what comes out is what comes out one after another."""
 
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +17,8 @@ import pytest
 
 import test_models
 from sarship.command import UserError
+from sarship.device import choose_device
+from sarship.run_report import header
 from tests.small import make_prepared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +94,32 @@ def test_a_command_that_is_ended_goes_on_the_next_time(number, serial, tmp_path)
     done = subprocess.run(words(out, "--jobs", "2"), env=ONE_THREAD, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     same(out, serial)
+
+
+def test_one_bar_shows_all_runs(tmp_path):
+    """On a terminal, workers draw no bars of their own over it."""
+    out = make_prepared(tmp_path / "out")
+    mine, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    process = subprocess.Popen(
+        words(out, "--jobs", "2", "--no-baselines"), env=ONE_THREAD, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal whose other side is gone
+        while part := os.read(mine, 65536):
+            shown += part
+    os.close(mine)
+    assert process.wait(600) == 0
+    text = shown.decode()
+    assert " runs" in text and "CNN_Fusar 1/6" in text and "4/4" in text
+    assert " epochs" not in text
+
+
+def test_a_password_is_in_no_table(tmp_path):
+    chosen = test_models.options(["--mlflow", "https://me:secret@tracking.org/x"])
+    lines = header(chosen, choose_device("cpu", "float32"))
+    assert "--mlflow https://tracking.org/x" in lines and "secret" not in "".join(lines)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_the_command_writes_a_file_that_answers_as_predict_does(trained, tmp_pat
     assert {name: told[name] for name in ("model", "trained", "image_size", "bands")} == {
         "model": "CNN", "trained": "Fusar", "image_size": str(SIZE), "bands": "grey",
     }  # fmt: skip
+    assert str(Path(__file__).resolve().parent.parent).encode() not in file.read_bytes()  # nobody's folders
     (answers,) = session.run(["probabilities"], {"chips": chips})
     assert answers == pytest.approx(pd.read_csv(tmp_path / "a.csv")[[f"p_{name}" for name in CLASSES]], abs=1e-4)
 
@@ -121,6 +122,14 @@ def test_absent_packages_are_said_in_one_line(package, trained, tmp_path, monkey
     with pytest.raises(UserError, match="--export: needs onnx, onnxscript and onnxruntime"):
         predict.main([str(trained / "trained_models" / "CNN_Fusar.pt"), "--export", str(tmp_path / "a.onnx")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_file_is_not_written_over(trained):
+    model = trained / "trained_models" / "CNN_Fusar.pt"
+    before = model.read_bytes()
+    with pytest.raises(UserError, match="name a file that ends in"):
+        predict.main([str(model), "--export", str(model)])
+    assert model.read_bytes() == before
 
 
 def test_a_baseline_is_no_network(trained, tmp_path):

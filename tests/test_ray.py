@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ray = pytest.importorskip("ray", reason="Ray is not installed (requirements-cluster.txt)")
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # tests report to nobody
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 PREPARE = ["--demo", "--demo-chips", "60", "--extent", "512", "--spacing", "16"]  # 32 x 32 pixels
 TRAIN = ["--study", "studies/unbalanced.toml", "--backbone", "trained", "--epochs", "2", "--batch-size", "16",
