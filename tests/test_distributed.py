@@ -81,7 +81,7 @@ def test_only_the_first_process_writes_and_speaks(both):
     assert files[0] == files[1]
     assert not list(two.rglob(".unfinished*")) + list(two.rglob("*.partial.pt"))
     assert (two / "stdout").read_text().count("Scores:") == 1
-    assert (two / "stderr").read_text().count("CNN trained on Fusar, seed 1") == 1
+    assert (two / "stderr").read_text().count("CNN trained on Fusar, augment-sar") == 1
 
 
 def test_shares_cover_a_batch_once(monkeypatch):
