@@ -127,7 +127,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
     add("--gpus-per-run", type=float, metavar="N",
         help="with --ray, also a fraction (without: 1 where the cluster has GPUs, unless --device cpu)")  # fmt: skip
     # -- shown elsewhere, too
-    add("--tensorboard", type=Path, metavar="DIR", help="write each run's losses and scores there for TensorBoard")
+    add("--tensorboard", type=Path, metavar="DIR", help="each run's losses and scores for TensorBoard, below --out")
     add("--mlflow", metavar="URI", help="log runs with the MLflow server there, say http://127.0.0.1:5000")
     # -- on what
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -183,8 +183,9 @@ def carry_out(
         for prepared_set in prepared.values() if is_first() and waiting else ():
             prepared_set.pixels("test")  # decoded once for all
         chosen = for_elsewhere(chosen)
-    asked = (chosen.tensorboard, chosen.mlflow) if is_first() else (None, None)
-    books = Bookkeeping(runs, waiting, chosen, ledger, Tracking(*asked, chosen.out), side_by_side)
+    boards = chosen.out / chosen.tensorboard if chosen.tensorboard else None
+    tracking = Tracking(boards, chosen.mlflow, chosen.out) if is_first() else Tracking(None, None, chosen.out)
+    books = Bookkeeping(runs, waiting, chosen, ledger, tracking, side_by_side)
 
     def order(run: Run) -> Order:
         return Order(run, chosen, ledger.path_by_key.get(run.training_key))
