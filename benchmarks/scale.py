@@ -1,7 +1,7 @@
 """Runs an hour side by side on one machine and on a Ray cluster, and what an engine adds to each run.
 
     python benchmarks/scale.py --write                # the figures of README.md
-    python benchmarks/scale.py --runs 4 --epochs 2    # a quick look
+    python benchmarks/scale.py --runs 2 --chips 100   # a quick look
 
 Claim: what --jobs and --ray add to a run is below 3 s, and below 5 % of a run of one minute. A study is --runs runs of
 the CNN, which differ in the seed, one thread each. Measured, each as a command of its own from start to end:
@@ -47,10 +47,10 @@ class Way:
 def options(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--runs", type=int, default=8, help="of the study, an even number")
-    add("--chips", type=int, default=1000)
+    add("--runs", type=int, default=16, help="of the study, an even number")
+    add("--chips", type=int, default=200)
     add("--side", type=int, default=64, help="of a chip, pixels")
-    add("--epochs", type=int, default=5)
+    add("--epochs", type=int, default=1)
     add("--workdir", type=Path, help="where everything is written (without: a temporary folder)")
     add("--write", action="store_true", help="put the result into README.md")
     chosen = parser.parse_args(argv)
@@ -136,8 +136,8 @@ def main(argv: list[str] | None = None) -> None:
         "## Engines: many runs\n\n"
         f"`{chosen.command_line}`, {machine('torch', 'ray')}.\n\n"
         f"{chosen.runs} runs of the CNN, {chosen.side} x {chosen.side} pixels, {chosen.chips} chips, {chosen.epochs} "
-        "epochs, one thread each but where it says two. Ray's cluster is on the same machine, its processes too.\n\n"
-        + table(header, [row(way, seconds, chosen.runs) for way in ways])
+        f"epoch{'s' * (chosen.epochs > 1)}, one thread each but where it says two. Ray's cluster is on the "
+        "same machine, its processes too.\n\n" + table(header, [row(way, seconds, chosen.runs) for way in ways])
     )
     print(text)
     if chosen.write:
