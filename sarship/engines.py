@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from sarship.command import log
+from sarship.pool import how_it_ended, stop
 
 TRIES = 3  # of an order whose workers die: the third time, it is the run that kills them
-PATIENCE_SECONDS = 5  # for a worker to take back what it is writing before it is killed
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Processes:
         """A new worker for one that died, with its order unless that has been tried often enough."""
         worker, order = self._workers[place], self._workers[place].order
         self._workers[place] = None
-        how = worker.how_it_ended()
+        how = how_it_ended(worker.process)
         worker.stop()
         self._tries[order.stem] = self._tries.get(order.stem, 0) + 1
         if self._tries[order.stem] >= TRIES:
@@ -149,16 +149,8 @@ class _Worker:
         with suppress(OSError):  # it is dead, which is noticed where its answer is waited for
             self.pipe.send(order)
 
-    def how_it_ended(self) -> str:
-        self.process.join(PATIENCE_SECONDS)
-        code = self.process.exitcode
-        return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
-
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.join(PATIENCE_SECONDS)
-        self.process.kill()
-        self.process.join()
+        stop(self.process)
         self.pipe.close()
 
 

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -68,17 +69,28 @@ class _Worker:
         self.job = None
 
     def _lost(self) -> UserError:
-        self.process.join(PATIENCE_SECONDS)
-        code = self.process.exitcode
-        how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
-        return UserError(f"a worker process {how}; if memory ran out, try again with --workers 1")
+        return UserError(
+            f"a worker process {how_it_ended(self.process)}; if memory ran out, try again with --workers 1"
+        )
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.join(PATIENCE_SECONDS)
-        self.process.kill()
-        self.process.join()
+        stop(self.process)
         self.pipe.close()
+
+
+def how_it_ended(process: BaseProcess) -> str:
+    """Of a process that is at its end."""
+    process.join(PATIENCE_SECONDS)
+    code = process.exitcode
+    return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
+
+
+def stop(process: BaseProcess) -> None:
+    """End a process; it has PATIENCE_SECONDS to take back what it is writing."""
+    process.terminate()
+    process.join(PATIENCE_SECONDS)
+    process.kill()
+    process.join()
 
 
 def _serve(function: Callable, pipe: Connection, far_end: Connection) -> None:
