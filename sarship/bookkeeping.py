@@ -67,12 +67,12 @@ class Bookkeeping:
         """A run is done; why: why it failed, None if it did not."""
         del self._open[run.stem]
         self._epochs.pop(run.stem, None)
-        with tqdm.external_write_mode():
-            if why is not None:
-                self.failures.add(run.stem, why)
-                self._tracking.failed(run.stem, why)
-            elif is_first():
-                self._take_in(run)
+        self._bar.clear()
+        if why is not None:
+            self.failures.add(run.stem, why)
+            self._tracking.failed(run.stem, why)
+        elif is_first():
+            self._take_in(run)
         self._bar.update()
         self._show()
 
@@ -96,8 +96,10 @@ class Bookkeeping:
             self._ledger.write()
 
     def _say(self, line: str) -> None:
-        with tqdm.external_write_mode():
-            log(line)
+        # Not tqdm.external_write_mode: its lock is that of all forks, and would stay locked were one killed within.
+        self._bar.clear()
+        log(line)
+        self._bar.refresh()
 
     def _show(self) -> None:
         if self._side_by_side:
