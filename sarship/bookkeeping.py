@@ -48,8 +48,10 @@ class Bookkeeping:
             run.checkpoint(chosen.out).remove()  # of a command that was killed in the moment between
 
     def hear(self, message: Message) -> None:
-        """Of a run that is not done."""
+        """Of a run that is not done; of one that is, a worker that was given up may still speak, and is not heard."""
         stem = message.stem
+        if stem not in self._open:
+            return
         if message.kind == "begun":
             run = self._open[stem]
             again = " again, in another process" if stem in self._epochs else ""

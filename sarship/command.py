@@ -219,7 +219,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 def _who() -> str:
     """The command, and which of those processes that torchrun started, but for the first."""
-    process = int(os.environ.get("RANK", 0))
+    process = int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
     return f"{Path(sys.argv[0]).name} (process {process})" if process else Path(sys.argv[0]).name
 
 

@@ -62,7 +62,8 @@ def joined(device: str) -> Iterator[None]:
 
 def started_together() -> int:
     """How many processes torchrun started; 1 if it was not torchrun."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    # Other launchers set WORLD_SIZE as well, and would leave us waiting for processes that do something else.
+    return int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else 1
 
 
 def _take_gpu(place: int, processes: int) -> None:

@@ -89,8 +89,7 @@ def fit(
     Best is the highest validation macro-F1, then the lowest validation loss; with an empty `val`, the last epoch.
     checkpoint: where state is kept between epochs; a run that finds it there goes on from it. Whoever keeps the result
     removes it. store: where a constant backbone's features are kept. hear: is told each epoch's row.
-    Returns the progress: history of epochs with
-    train_loss, val_loss and val_macro_f1 (None without val).
+    Returns the progress: history of epochs with train_loss, val_loss and val_macro_f1 (None without val).
     """
     started = time.monotonic()  # features of a frozen backbone are part of its run
     network.to(device.name, memory_format=torch.channels_last)

@@ -1,5 +1,6 @@
 """Runs side by side on one machine, through the command: what comes out is what comes out one after another."""
 
+import argparse
 import fcntl
 import os
 import pty
@@ -16,9 +17,13 @@ import psutil
 import pytest
 
 import test_models
+from sarship.bookkeeping import Bookkeeping
 from sarship.command import UserError
 from sarship.device import choose_device
+from sarship.distributed import started_together
+from sarship.engines import Message
 from sarship.run_report import header
+from sarship.tracking import Tracking
 from tests.small import make_prepared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +119,20 @@ def test_one_bar_shows_all_runs(tmp_path):
     text = shown.decode()
     assert " runs" in text and "CNN_Fusar 1/6" in text and "4/4" in text
     assert " epochs" not in text
+
+
+def test_a_worker_that_was_given_up_is_not_heard(tmp_path, capsys):
+    """A machine that is only cut off may report a run that another one has done meanwhile."""
+    books = Bookkeeping([], [], argparse.Namespace(), None, Tracking(None, None, tmp_path), side_by_side=True)
+    for kind, value in (("begun", None), ("epoch", {"epoch": 3}), ("log", "late")):
+        books.hear(Message("CNN_Fusar", kind, value))
+    assert capsys.readouterr().err == ""
+
+
+def test_world_size_of_another_launcher_starts_no_group(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert started_together() == 1
 
 
 def test_a_password_is_in_no_table(tmp_path):
