@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.small import make_prepared
+
 ROOT = Path(__file__).resolve().parent.parent
 ray = pytest.importorskip("ray", reason="Ray is not installed (requirements-cluster.txt)")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # tests report to nobody
@@ -83,17 +85,23 @@ def test_a_study_whose_worker_is_lost_ends_as_the_serial_one(cluster, outs):
     assert not list(folder.glob(".*.pt"))
 
 
+@pytest.fixture
+def untrained(tmp_path) -> Path:
+    """A folder of its own: in one that another test has trained in, what is trained is refused before all else."""
+    return make_prepared(tmp_path, ("Fusar",))
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere:port"])
-def test_no_cluster_is_said_in_one_line_and_soon(address, outs):
+def test_no_cluster_is_said_in_one_line_and_soon(address, untrained):
     started = time.monotonic()
-    done = finish(command("test_models.py", "--models", "CNN", "--ray", address, "--out", outs[1]))
+    done = finish(command("test_models.py", "--models", "CNN", "--ray", address, "--out", untrained))
     assert done.returncode == 2 and time.monotonic() - started < 60
     said = [line for line in done.stderr.splitlines() if "error:" in line]
     assert len(said) == 1 and f"--ray {address}: no cluster answers" in said[0]
 
 
-def test_a_run_that_no_node_can_take_is_refused(cluster, outs):
-    words = ["--models", "CNN", "--ray", cluster.address, "--cpus-per-run", "64", "--out", outs[1]]
+def test_a_run_that_no_node_can_take_is_refused(cluster, untrained):
+    words = ["--models", "CNN", "--ray", cluster.address, "--cpus-per-run", "64", "--out", untrained]
     done = finish(command("test_models.py", *words))
     assert done.returncode == 2
     assert "no node has 64 CPUs and 0 GPUs for a run; ask for fewer" in done.stderr

@@ -209,13 +209,19 @@ def test_blocks_without_content_leave_no_trace_of_an_error():
 
 def every_text(text: str) -> tuple[str, str, list[Section], str]:
     """A report with `text` wherever a text can stand."""
-    frame = pd.DataFrame({text: [text, 1.5, None], f"{text} low": [0.5, 1, 2], f"{text} high": [2, 3, 4]})
+
+    def frame(rows: list, columns: list[str], index: list[str] | None = None) -> pd.DataFrame:
+        # Columns of objects hold any text; those of strings refuse half a surrogate pair where PyArrow is installed.
+        return pd.DataFrame(rows, index and pd.Index(index, dtype=object), pd.Index(columns, dtype=object), object)
+
+    columns = [text, f"{text} low", f"{text} high"]
+    intervals = frame([[text, 0.5, 2], [1.5, 1, 3], [None, 2, 4]], columns)
     blocks = [
         Note(text),
         Note(text, warning=True),
-        Table(text, frame, intervals={text: (f"{text} low", f"{text} high")}, marked={0: text, 1: text}),
-        Table(text, pd.DataFrame([[text, text]], columns=[text, text]), folded=True),
-        HeatMap(text, pd.DataFrame([[1.0]], [text], [text]), text, text, 0, 1, pd.DataFrame([[text]])),
+        Table(text, intervals, intervals={text: (f"{text} low", f"{text} high")}, marked={0: text, 1: text}),
+        Table(text, frame([[text, text]], [text, text]), folded=True),
+        HeatMap(text, frame([[1.0]], [text], [text]), text, text, 0, 1, frame([[text]], [text])),
         Bars(text, [Bar(text, 1.0, 0.5, 2.0, text), Bar(text, -1.0, group="other")], text, {text: 0.5}),
         Curves(text, [Curve(text, [0, 1], [0, 1], 0), Curve(text, [0, 1], [1, 0])], text, text),
         Confusion(text, [text, text], [[1, 2], [3, 4]]),
