@@ -1,10 +1,10 @@
-"""Batches of chips on the device, whether the set lies there, in the computer's memory or in a file.
+"""Batches on the device, of chips or of kept features, whether all lie there, in the computer's memory or in a file.
 
 On a GPU, a set that leaves half of the free memory to the network is moved there once. Any other is read batch by
 batch: on a CPU that costs less than a hundredth of a training step, and memory does not grow with the set.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -65,3 +65,32 @@ def on_device(pixels: Chips, device: Device) -> HeldChips | StreamedChips:
     for place, block in zip(held.split(MOVED_AT_ONCE), streamed.blocks(MOVED_AT_ONCE), strict=True):
         place.copy_(block)
     return HeldChips(held)
+
+
+class HeldFeatures:
+    """Pooled features of chips and their mirror images, on the device. indices_on: where indices are wanted."""
+
+    def __init__(self, values: Tensor):
+        """values: (flips, chips, ...)."""
+        self._values, self.indices_on, self.chip_shape = values, values.device, values.shape[2:]
+
+    def batch(self, places: Tensor, chips: Tensor) -> Tensor:
+        """(batch, ...) on the device, of the chips with indices `chips`, each as its flip number `places` has it."""
+        return self._values[places, chips]
+
+
+class StreamedFeatures:
+    """As HeldFeatures, for more of them than memory should hold; a GPU holds them if they fit."""
+
+    def __init__(self, rows: StoredChips, dtype: torch.dtype, shape: Sequence[int], device: Device):
+        """rows: (flips x chips, bytes) uint8, the features of one chip after the other. shape: (flips, chips, ...)."""
+        self._rows, self._dtype, self._chips = on_device(rows, device), dtype, shape[1]
+        self.indices_on, self.chip_shape = self._rows.indices_on, torch.Size(shape[2:])
+
+    def batch(self, places: Tensor, chips: Tensor) -> Tensor:
+        """As that of HeldFeatures. Raises UserError if the file was cut meanwhile."""
+        rows = self._rows.batch(places * self._chips + chips)
+        return rows.view(self._dtype).unflatten(1, self.chip_shape)
+
+
+Features = HeldFeatures | StreamedFeatures

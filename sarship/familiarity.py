@@ -128,9 +128,11 @@ def unit_vectors(features: Tensor) -> Tensor:
 
 def _vectors_of(network: nn.Module, pixels: Chips, device: Device, store: FeatureStore | None) -> Tensor:
     """Unit vectors (chips, width) of chips (chips, rows, cols[, 3]) uint8."""
-    if store is not None and network.is_constant_backbone:
-        return unit_vectors(store.features(network, pixels, (0,), device)[0])
     at_once = device.chips_at_once(pixels.shape[1] * pixels.shape[2])
+    if store is not None and network.is_constant_backbone:
+        kept = store.features(network, pixels, (0,), device)
+        indices = torch.arange(len(pixels), device=kept.indices_on).split(at_once)
+        return torch.cat([unit_vectors(kept.batch(torch.zeros_like(some), some)) for some in indices])
     batches = (torch.from_numpy(pixels[start : start + at_once]) for start in range(0, len(pixels), at_once))
     return torch.cat([unit_vectors(pooled(network, batch, 0, device)) for batch in batches])
 

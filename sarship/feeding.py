@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sarship.augment import AUGMENTATIONS, FLIPS, Augmentation, apply_flips, apply_steps
 from sarship.batches import on_device
 from sarship.device import Device, to_float
-from sarship.distributed import drawing, gathered, share_of, whole_batch, wrapped
+from sarship.distributed import agree, drawing, gathered, processes, share_of, whole_batch, wrapped
 from sarship.features import FeatureStore
 from sarship.stored_chips import Chips, joined
 
@@ -23,7 +23,7 @@ class WholeNetwork:
         self._network, self._augmentation, self._device = network, augmentation, device
         with device.profile.part("to device"):
             self._chips = on_device(pixels, device)
-        self.indices_on = self._chips.indices_on
+        self.indices_on, self.flips_on = self._chips.indices_on, torch.device(device.name)
         # For counting: the layers one after the other, each once; what the network computes again is no gain.
         self._layers = nn.Sequential(network.features, network.classifier)
         self._chip_shape = (3, *pixels.shape[1:3])
@@ -31,8 +31,8 @@ class WholeNetwork:
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """(batch, classes) of the chips with indices `batch`, mirrored by `flips` (batch,) and changed by every step.
 
-        `batch` is where `indices_on` says, the others on the device; nothing here waits for it. Of several processes,
-        each computes its share.
+        `batch` and `flips` are where `indices_on` and `flips_on` say, the generator is the device's; nothing here waits
+        for it. Of several processes, each computes its share.
         """
         share = share_of(len(batch))
         batch, flips = batch[share.rows], flips[share.rows]
@@ -73,21 +73,22 @@ class HeadOnly:
     def __init__(self, network: nn.Module, pixels: Chips, flips: Sequence[int], device: Device, store: FeatureStore):
         self._head, self._device = network.classifier[1:], device
         network.eval()
-        share = share_of(len(pixels))
         with device.profile.part("features"):
-            own = store.features(network, joined([pixels]).chosen(share.rows), flips, device)  # (flips, chips, ...)
-            self._features = gathered(own.transpose(0, 1), share.total).transpose(0, 1)
+            if processes() > 1:  # each computes its share, and finds that of the others
+                store.fill(network, joined([pixels]).chosen(share_of(len(pixels)).rows), flips, device)
+                agree(len(pixels), "chips")
+            self._features = store.features(network, pixels, flips, device)
+        self.indices_on = self.flips_on = self._features.indices_on
         places = [flips.index(flip) if flip in flips else -1 for flip in range(FLIPS)]
-        self._place = torch.tensor(places, device=device.name)
-        self.indices_on = self._place.device
+        self._place = torch.tensor(places, device=self.flips_on)
 
     def train_logits(self, batch: Tensor, flips: Tensor, generator: torch.Generator) -> Tensor:
         """As that of WholeNetwork; there are no steps."""
         share = share_of(len(batch))
         batch, flips = batch[share.rows], flips[share.rows]
-        self._device.profile.count(len(batch), self._head, self._features.shape[2:], backward=True)
+        self._device.profile.count(len(batch), self._head, self._features.chip_shape, backward=True)
         with drawing(share), self._device.autocast():
-            return whole_batch(self._trained(self._features[self._place[flips], batch]), share)
+            return whole_batch(self._trained(self._features.batch(self._place[flips], batch)), share)
 
     @cached_property
     def _trained(self) -> nn.Module:
@@ -96,10 +97,11 @@ class HeadOnly:
     @torch.no_grad()
     def logits(self, flips: Tensor) -> Tensor:
         """As that of WholeNetwork."""
-        chosen = self._features[self._place[flips.to(self._device.name)], torch.arange(len(flips))]
+        places = self._place[flips.to(self.flips_on)].split(HEAD_CHIPS)
+        indices = torch.arange(len(flips), device=self.indices_on).split(HEAD_CHIPS)
         with self._device.autocast():
-            parts = [self._head(features).double() for features in chosen.split(HEAD_CHIPS)]
-        self._device.profile.count(len(flips), self._head, self._features.shape[2:], backward=False)
+            parts = [self._head(self._features.batch(*those)).double() for those in zip(places, indices, strict=True)]
+        self._device.profile.count(len(flips), self._head, self._features.chip_shape, backward=False)
         return torch.cat(parts)
 
 

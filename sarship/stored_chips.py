@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -150,6 +151,12 @@ def open_chips(path: Path, shape: tuple[int, ...]) -> StoredChips | None:
         if start is None:
             return None
         return StoredChips([_File(path, os.dup(file.fileno()), start, shape)], np.arange(shape[0]))
+
+
+def open_rows(file: BinaryIO, path: Path, shape: tuple[int, ...]) -> StoredChips:
+    """What an open file holds from its start on, (rows, ...) uint8. It stays open for them. path: for messages."""
+    file.flush()
+    return StoredChips([_File(path, os.dup(file.fileno()), 0, shape)], np.arange(shape[0]))
 
 
 def joined(parts: Sequence[StoredChips | np.ndarray]) -> StoredChips:

@@ -167,7 +167,7 @@ class _Epochs:
         drawn_from = AUGMENTATIONS[recipe.augment].flips
         flips = [draw_flips(len(batch), generator, drawn_from) for batch in batches]
         sizes = [len(batch) for batch in batches]
-        places = (self._feed.indices_on, self._device.name)
+        places = (self._feed.indices_on, self._feed.flips_on)
         there = (torch.cat(parts).to(place).split(sizes) for parts, place in zip((batches, flips), places, strict=True))
         return tuple(map(list, there))
 

@@ -11,10 +11,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import build
-from sarship import epochs, training
+from sarship import epochs, features, training
 from sarship.augment import AUGMENTATIONS
 from sarship.checkpoint import Checkpoint
 from sarship.device import choose_device
+from sarship.familiarity import fit_familiarity
+from sarship.features import FeatureStore
 from sarship.feeding import WholeNetwork
 from sarship.losses import COSINE_LOSSES, LOSSES
 from sarship.sampling import SAMPLERS
@@ -212,6 +214,22 @@ def test_features_computed_once_give_the_weights_of_the_long_way(name, augment, 
     for column in ("train_loss", "val_loss", "val_macro_f1"):
         short_column, long_column = ([row[column] for row in history] for history in (short_history, long_history))
         assert short_column == pytest.approx(long_column, rel=1e-4)
+
+
+def test_features_in_a_file_give_the_results_of_those_in_memory(tmp_path, monkeypatch):
+    def results() -> tuple:
+        torch.manual_seed(0)
+        network, store = build("Fine_ResNet", 3, 32), FeatureStore(tmp_path)
+        network.freeze(len(network.features))
+        train, val = bars(24, 1), bars(9, 2)
+        history = fit(network, train, val, recipe(epochs=2), CPU, None, store).history
+        familiarity = fit_familiarity(network, train.pixels, val.pixels, CPU, 0, store)
+        answers = predict(network, val.pixels, CPU, torch.arange(9) % 4, store)
+        return history, answers.tolist(), familiarity.reference.tolist(), familiarity.threshold
+
+    held = results()
+    monkeypatch.setattr(features, "HELD_BYTES", 0)
+    assert results() == held
 
 
 def test_without_val_the_last_epoch_is_taken():
