@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from sarship.baselines import fit_temperature, hog_features, hog_svm, majority
+from sarship import baselines
+from sarship.baselines import fit_temperature, hog_features, hog_svm, largest_share, majority
 
 SIDE = 64
 
@@ -41,6 +44,32 @@ def test_hog_svm_learns_shapes_in_speckle_and_is_repeatable():
     assert f1_score(test_labels, probabilities.argmax(axis=1), average="macro") > 0.8
     assert probabilities.sum(axis=1) == pytest.approx(1)
     assert (probabilities == run(labels(90), labels(40, seed=1), test_labels)).all()
+
+
+def test_of_more_chips_than_it_learns_from_rare_classes_keep_theirs(monkeypatch, capsys):
+    many = np.repeat([0, 1, 2], [60, 50, 10])
+    test_labels = labels(60, seed=2)
+    monkeypatch.setattr(baselines, "LARGEST_TRAINING", 70)
+    probabilities = run(many, labels(40, seed=1), test_labels)
+    assert "HOG_SVM: learns from 70 of 120 training chips, at most 30 of a class" in capsys.readouterr().err
+    assert f1_score(test_labels, probabilities.argmax(axis=1), average="macro") > 0.8
+    assert (probabilities == run(many, labels(40, seed=1), test_labels)).all()
+
+
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=6).filter(any), st.integers(6, 100))
+def test_the_share_that_is_learnt_from_is_as_large_and_as_even_as_it_can_be(counts, largest):
+    given_labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "LARGEST_TRAINING", largest)
+        kept = largest_share(given_labels, len(counts), seed=0)
+    left = np.bincount(given_labels[kept], minlength=len(counts))
+    assert (np.diff(kept) > 0).all() and len(kept) <= largest
+    cut = left < counts
+    if cut.any():
+        assert len(set(left[cut])) == 1 and left.max() == left[cut][0]
+        assert len(kept) > largest - cut.sum()  # one more of each would be too many
+    else:
+        assert len(kept) == sum(counts)
 
 
 def test_shuffled_labels_give_chance():
@@ -80,6 +109,14 @@ def test_without_val_chips_it_still_answers():
 
 def test_test_set_without_chips_gives_no_answers():
     assert run(labels(30), labels(20, seed=1), np.empty(0, dtype=int)).shape == (0, 3)
+
+
+def test_it_learns_from_chips_and_their_mirror_images():
+    pixels = chips(labels(5), 0)
+    features, learnt = baselines._to_learn_from(pixels, labels(5), 3, seed=0)
+    mirrored = [pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1]]
+    assert (features == np.concatenate([hog_features(each) for each in mirrored])).all()
+    assert learnt.tolist() == labels(5).tolist() * 4
 
 
 @pytest.mark.parametrize("side", [64, 100, 128, 224])
