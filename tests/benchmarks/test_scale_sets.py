@@ -9,7 +9,7 @@ from tests.benchmarks.tables import rows_of
 
 
 def test_it_runs_and_says_what_came_out(capsys):
-    scale_sets.main(["--sizes", "40", "60", "--claim", "0"])
+    scale_sets.main(["--sizes", "40", "60", "--claim", "0", "--with-baselines", "50"])
     printed = capsys.readouterr().out
     rows = rows_of(printed)
     for chips in ("40", "60"):
@@ -17,7 +17,9 @@ def test_it_runs_and_says_what_came_out(capsys):
         assert each == pytest.approx(1000 * seconds / float(chips), rel=0.01)
         assert sum(parts) == pytest.approx(seconds, abs=0.5) and min(parts[1:]) >= 0 and parts[2] > 0
         assert decoded == 0 and 0.2 < resident < 3
-    assert "`python benchmarks/scale_sets.py --sizes 40 60 --claim 0`" in printed
+    *_, other, _, resident, goal, met = rows["50"]
+    assert float(other) > 0.5 and met == ("yes" if float(resident) < float(goal) else "no")
+    assert "`python benchmarks/scale_sets.py --sizes 40 60 --claim 0 --with-baselines 50`" in printed
 
 
 def test_memory_is_the_most_that_was_resident_and_not_what_is_left():
