@@ -48,7 +48,8 @@ class RayCluster:
         return True  # Ray keeps what waits, and begins in this order
 
     def start(self, order: Any) -> None:
-        self._stems[self._task.remote(order, self._queue)] = order.stem
+        named = self._task.options(name=order.stem)  # for Ray's dashboard and for top
+        self._stems[named.remote(order, self._queue)] = order.stem
 
     def finished(self) -> list[tuple[str, str | None]]:
         while True:

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from tests.small import make_prepared
@@ -50,12 +52,28 @@ def outs(tmp_path_factory) -> tuple[Path, Path]:
     return made
 
 
-def wait_for(what, process: subprocess.Popen) -> None:
+def stopped_in_mid_run(node, folder: Path) -> psutil.Process | None:
+    """A worker of the node that has done an epoch of a run and not all of them: stopped there, so that it stays so."""
+    (raylet,) = node.all_processes["raylet"]
+    for worker in psutil.Process(raylet.process.pid).children():
+        with suppress(psutil.NoSuchProcess, IndexError):
+            run = worker.cmdline()[0].removeprefix("ray::")  # Ray names a worker's process after what it does
+            if (folder / f".{run}.partial.pt").exists():
+                worker.suspend()
+                if (folder / f".{run}.partial.pt").exists():
+                    return worker
+                worker.resume()
+    return None
+
+
+def wait_for(what, process: subprocess.Popen):
+    """What `what` returns, once that is something."""
     deadline = time.monotonic() + LIMIT_SECONDS
-    while not what():
+    while not (found := what()):
         assert process.poll() is None, "the command ended before there was anything to disturb"
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.01)
+    return found
 
 
 def test_a_study_whose_worker_is_lost_ends_as_the_serial_one(cluster, outs):
@@ -68,8 +86,11 @@ def test_a_study_whose_worker_is_lost_ends_as_the_serial_one(cluster, outs):
         process = subprocess.Popen(words, cwd=ROOT, env=ONE_THREAD, stdout=said, stderr=said)
         try:
             folder = out / "trained_models"
-            wait_for(lambda: len(list(folder.glob("[!.]*.pt"))) >= 3 and list(folder.glob(".*.partial.pt")), process)
-            cluster.remove_node(cluster.workers[1], allow_graceful=False)  # SIGKILL to the node and its workers
+            lost = cluster.workers[1]
+            wait_for(lambda: len(list(folder.glob("[!.]*.pt"))) >= 3, process)
+            worker = wait_for(lambda: stopped_in_mid_run(lost, folder), process)
+            cluster.remove_node(lost, allow_graceful=False)  # SIGKILL
+            worker.kill()  # left to itself, it would end its run before it saw that its node is gone
             status = process.wait(LIMIT_SECONDS)
         finally:
             process.kill()
