@@ -14,6 +14,8 @@ import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from sarship.command import log
+
 ROWS_AT_ONCE = 4096  # whose margins are computed together; sums over these are added up in double precision
 # When it is solved: the largest slope, as a share of that at no weights at all; and what a step still gains, as a share
 # of the value there. Single precision sees little below. Margins are then those of LinearSVC to some hundredths.
@@ -93,7 +95,10 @@ def _solve(features: np.ndarray, signs: np.ndarray, costs: np.ndarray, start: np
 
     tolerances = {"gtol": GRADIENT_SHARE * scale * np.abs(slope).max(), "ftol": GAIN_SHARE}
     limits = {"maxiter": ITERATIONS, "maxcor": REMEMBERED}
-    return minimize(scaled, start.ravel(), jac=True, method="L-BFGS-B", options=tolerances | limits).x.reshape(shape)
+    found = minimize(scaled, start.ravel(), jac=True, method="L-BFGS-B", options=tolerances | limits)
+    if found.nit >= ITERATIONS:
+        log(f"warning: a linear SVM is not solved after {ITERATIONS} iterations; it answers as it is then")
+    return found.x.reshape(shape)
 
 
 def _objective(

@@ -150,13 +150,13 @@ def open_chips(path: Path, shape: tuple[int, ...]) -> StoredChips | None:
         start = sealed_start(file, np.dtype(np.uint8), shape)
         if start is None:
             return None
-        return StoredChips([_File(path, os.dup(file.fileno()), start, shape)], np.arange(shape[0]))
+        return open_rows(file, path, shape, start)
 
 
-def open_rows(file: BinaryIO, path: Path, shape: tuple[int, ...]) -> StoredChips:
-    """What an open file holds from its start on, (rows, ...) uint8. It stays open for them. path: for messages."""
+def open_rows(file: BinaryIO, path: Path, shape: tuple[int, ...], start: int = 0) -> StoredChips:
+    """What an open file holds from byte `start` on, (rows, ...) uint8. It stays open for them. path: for messages."""
     file.flush()
-    return StoredChips([_File(path, os.dup(file.fileno()), 0, shape)], np.arange(shape[0]))
+    return StoredChips([_File(path, os.dup(file.fileno()), start, shape)], np.arange(shape[0]))
 
 
 def joined(parts: Sequence[StoredChips | np.ndarray]) -> StoredChips:

@@ -1,8 +1,6 @@
 """What test_models.py does when something goes wrong: run as a user runs it, on a small prepared folder."""
 
-import errno
 import multiprocessing
-import os
 import subprocess
 import sys
 import time
@@ -15,23 +13,17 @@ import pytest
 import torch
 
 import one_run
-import test_models
-from sarship import epochs, files, runs, training
+from sarship import epochs, runs, training
 from sarship.checkpoint import Checkpoint
-from sarship.command import DiskError, PartlyFailed, UserError, run_command
+from sarship.command import PartlyFailed, UserError, run_command
 from sarship.decoded import decoded_chips
 from sarship.files import UNFINISHED
 from sarship.prepared import CACHE, read_dataset
+from tests.quick import QUICK, same_files, train
 from tests.small import make_prepared
 
 ROOT = Path(__file__).resolve().parents[1]
 FORK = multiprocessing.get_context("fork")
-QUICK = ["--models", "CNN", "--epochs", "3", "--batch-size", "20", "--no-baselines", "--no-figures", "--no-timing"]
-
-
-def train(out: Path, *words: str) -> pd.DataFrame:
-    test_models.main([*QUICK, *words, "--out", str(out)])
-    return pd.read_csv(out / "scores.csv", keep_default_na=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +32,6 @@ def whole(tmp_path_factory) -> Path:
     out = make_prepared(tmp_path_factory.mktemp("whole"))
     train(out)
     return out
-
-
-def same_files(one: Path, other: Path) -> None:
-    """All tables and model files of both folders are the same to the byte, and nothing else is there."""
-    for folder in (one, other):
-        hidden = [path.name for path in folder.rglob(".*") if not path.name.endswith(".lock")]
-        assert hidden == [], "nothing unfinished is left"
-    for kind in ("*.csv", "trained_models/*.pt"):
-        names = sorted(path.relative_to(one) for path in one.glob(kind))
-        assert names == sorted(path.relative_to(other) for path in other.glob(kind)) != []
-        for name in names:
-            assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def broken(monkeypatch, where: str, error: BaseException) -> list[str]:
@@ -337,73 +317,3 @@ def test_a_signal_leaves_what_is_done_and_a_state_to_go_on_from(tmp_path, name):
     assert errors.splitlines()[-1] == f"test_models.py: {word}" and "Traceback" not in errors
     assert not list(out.rglob(f"{UNFINISHED}*")) and not list(out.glob(".*.lock"))
     assert len(list(out.rglob(".*.partial.pt"))) == 1
-
-
-def test_a_full_disk_is_one_line_at_whatever_write_and_afterwards_all_goes_on(whole, tmp_path, monkeypatch):
-    out = make_prepared(tmp_path)
-    fsync, written = os.fsync, []
-
-    def full(handle):
-        written.append(handle)
-        if len(written) in moments:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(handle)
-
-    moments = set()
-    with monkeypatch.context() as patch:
-        patch.setattr(files.os, "fsync", full)
-        train(make_prepared(tmp_path / "counted"))
-        moments = {*range(1, len(written), 3)}
-        written.clear()
-        refused = 0
-        while True:
-            try:
-                train(out)
-                break
-            except DiskError as error:
-                refused += 1
-                assert "No space left on device" in str(error)
-                assert not list(out.rglob(f"{UNFINISHED}*"))
-    assert refused >= 5
-    same_files(out, whole)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Makes a file system in memory of so many bytes; the same call makes it larger."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = []
-
-    def make(size: int) -> Path:
-        how = "remount," if mounted else ""
-        command = ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "none", str(disk)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here ({done.stderr.strip()})")
-        mounted.append(disk)
-        return disk
-
-    yield make
-    if mounted:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def test_on_a_disk_that_is_really_full_it_is_the_same(whole, tmp_path, small_disk, capsys):
-    prepared = make_prepared(tmp_path / "source") / "prepared"
-    disk = small_disk(size := 1 << 20)
-    (disk / "out").mkdir()
-    subprocess.run(["cp", "-r", prepared, disk / "out"], check=True)
-    refused, is_done = 0, False
-    while not is_done:
-        try:
-            run_command(lambda: train(disk / "out"))
-            is_done = True
-        except SystemExit as ended:
-            refused += 1
-            line = capsys.readouterr().err.splitlines()[-1]
-            assert ended.code == 2 and "error: " in line and "No space left on device" in line
-            assert not list(disk.rglob(f"{UNFINISHED}*"))
-            small_disk(size := size + (1 << 19))
-    assert refused >= 2
-    same_files(disk / "out", whole)

@@ -60,6 +60,15 @@ def test_the_gradient_is_that_of_the_value(monkeypatch):
     assert (value(1e-2) - value(-1e-2)) / 2e-2 == pytest.approx((gradient * step).sum(), rel=1e-3)
 
 
+def test_one_that_is_not_solved_says_so(monkeypatch, capsys):
+    features, labels = drawn(3)
+    fit_linear_svms(features.copy(), labels, PENALTIES)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(linear_svm, "ITERATIONS", 3)
+    fit_linear_svms(features, labels, PENALTIES[-1:])
+    assert "warning: a linear SVM is not solved after 3 iterations" in capsys.readouterr().err
+
+
 def test_threads_do_not_change_a_bit():
     features, labels = drawn(4, count=9000, width=300)
     found = []
