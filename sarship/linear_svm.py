@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from sarship.command import log
 
-ROWS_AT_ONCE = 4096  # whose margins are computed together; sums over these are added up in double precision
+ROWS_AT_ONCE = 1024  # 66 MB in double precision, in which sums over these are added up
 # When it is solved: the largest slope, as a share of that at no weights at all; and what a step still gains, as a share
 # of the value there. Single precision sees little below. Margins are then those of LinearSVC to some hundredths.
 GRADIENT_SHARE, GAIN_SHARE = 3e-5, 1e-9
